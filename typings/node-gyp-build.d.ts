@@ -1,0 +1,3 @@
+declare module 'node-gyp-build' {
+  export default function load(root: string): unknown;
+}
