@@ -1,0 +1,93 @@
+// Every instruction set this processor has gives what the baseline gives.
+#include <cmath>
+#include <vector>
+
+#include "check.h"
+#include "cpu/loops/loops.h"
+
+using namespace sn;
+using namespace sn::cpu;
+
+namespace {
+
+std::vector<const Loops*> usable_loops() {
+  std::vector<const Loops*> all{&isa_baseline::loops()};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&isa_avx2::loops());
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    all.push_back(&isa_avx512::loops());
+  }
+  return all;
+}
+
+constexpr int positions = 37, filters = 21;
+
+struct Results {
+  std::vector<float> cosine, y, v, r;
+  std::vector<double> totals;
+};
+
+Results run(const Loops& loops, Angular angular) {
+  const auto size = static_cast<std::size_t>(positions * filters);
+  Results results{std::vector<float>(size), std::vector<float>(size), std::vector<float>(size),
+                  std::vector<float>(positions), std::vector<double>(3 * filters, 0.0)};
+  std::vector<float> dy(size), inverse(positions), h(filters), c(filters), dc(filters), bias(filters);
+  for (std::size_t i = 0; i < size; ++i) {
+    results.cosine[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)) * 1.02);  // a little beyond 1, too
+    dy[i] = static_cast<float>(std::cos(1.7 * static_cast<double>(i)));
+  }
+  for (std::size_t p = 0; p < positions; ++p) inverse[p] = p % 5 == 0 ? 0.0f : 1.0f;
+  for (std::size_t o = 0; o < filters; ++o) {
+    const auto g = math::make_sigmoid<float>(0.2 + 0.05 * static_cast<double>(o));
+    h[o] = g.half_inverse_k;
+    c[o] = g.c;
+    dc[o] = g.dc_dk;
+    bias[o] = static_cast<float>(o) * 0.01f;
+  }
+  const SphereFilters<float> parameters{h.data(), c.data(), dc.data(), bias.data()};
+  std::vector<float> block(3 * filters * 64);
+  std::vector<double> thread(3 * filters * 64);
+  double* totals = results.totals.data();
+  const SphereSums<float> sums{totals, totals + filters, totals + 2 * filters, block.data(), thread.data()};
+  const SphereLoops<float>& sphere = loops.f32.sphere;
+  sphere.forward(angular, results.cosine.data(), results.y.data(), inverse.data(), positions, filters, 1, parameters);
+  sphere.backward(angular, dy.data(), results.cosine.data(), inverse.data(), results.v.data(), results.r.data(),
+                  positions, filters, 1, parameters, sums);
+  return results;
+}
+
+template <typename T>
+double distance(const std::vector<T>& a, const std::vector<T>& b) {
+  double worst = 0, largest = 1e-30;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    worst = std::fmax(worst, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = std::fmax(largest, std::fabs(static_cast<double>(a[i])));
+  }
+  return worst / largest;
+}
+
+}  // namespace
+
+SN_TEST(loops_agree, "SphereConv's loops agree between instruction sets") {
+  const auto all = usable_loops();
+  for (Angular angular : {Angular::linear, Angular::cosine, Angular::sigmoid}) {
+    const Results expected = run(*all.front(), angular);
+    for (const Loops* loops : all) {
+      const Results got = run(*loops, angular);
+      SN_CHECK_BELOW(distance(expected.cosine, got.cosine), 1e-6);
+      SN_CHECK_BELOW(distance(expected.y, got.y), 2e-6);
+      SN_CHECK_BELOW(distance(expected.v, got.v), 1e-5);
+      SN_CHECK_BELOW(distance(expected.r, got.r), 1e-5);
+      SN_CHECK_BELOW(distance(expected.totals, got.totals), 1e-5);
+    }
+  }
+}
+
+SN_TEST(zero_patches, "a patch without length gives cosine 0 and passes nothing back") {
+  const Results results = run(best_loops(), Angular::sigmoid);
+  for (int o = 0; o < filters; ++o) {
+    SN_CHECK(results.cosine[static_cast<std::size_t>(o)] == 0.0f);
+    SN_CHECK(results.v[static_cast<std::size_t>(o)] == 0.0f);
+  }
+  SN_CHECK(results.r[0] == 0.0f);
+}
