@@ -1,0 +1,58 @@
+// A scale and a shift per channel, by the loops of batch normalisation.
+#include <omp.h>
+
+#include "cpu/backend.h"
+#include "cpu/columns.h"
+#include "cpu/dispatch.h"
+
+namespace sn::cpu {
+namespace {
+
+// A coefficient that may be absent.
+template <typename T>
+std::vector<T> widened(const Columns& columns, const Tensor& coefficient, T absent) {
+  const T* values = coefficient.read<T>();
+  return per_column<T>(columns, [=](std::int64_t c) { return values != nullptr ? values[c] : absent; });
+}
+
+template <typename T>
+void transform(const BatchNormLoops<T>& loops, const Tensor& x, const Tensor& scale, const Tensor& shift,
+               const Tensor& y) {
+  const Columns columns = columns_of(x);
+  const std::vector<T> centre(static_cast<std::size_t>(columns.width), T(0));
+  loops.normalize(x.read<T>(), centre.data(), widened(columns, scale, T(1)).data(),
+                  widened(columns, shift, T(0)).data(), y.write<T>(), false, columns.rows, columns.width);
+}
+
+template <typename T>
+void write_sums(const Columns& columns, const double* row, const Tensor& out) {
+  if (!out) return;
+  T* values = out.write<T>();
+  for (std::int64_t c = 0; c < columns.channels; ++c) values[c] = static_cast<T>(sum_of_copies(columns, row, c));
+}
+
+}  // namespace
+
+void CpuBackend::affine_forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& y) {
+  by_dtype(x.dtype, [&](auto tag) { transform(loops_.of<decltype(tag)>().batch_norm, x, scale, shift, y); });
+}
+
+void CpuBackend::affine_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor& dx,
+                                 const Tensor& dscale, const Tensor& dshift) {
+  by_dtype(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const auto& loops = loops_.of<T>().batch_norm;
+    if (dscale || dshift) {
+      const Columns columns = columns_of(x);
+      const std::vector<T> centre(static_cast<std::size_t>(columns.width), T(0));
+      const Tensor workspace = scratch(DType::f64, {omp_get_max_threads(), 2, columns.width});
+      double* sums = workspace.write<double>();
+      loops.gradient_sums(x.read<T>(), nullptr, dy.read<T>(), centre.data(), sums, columns.rows, columns.width);
+      write_sums<T>(columns, sums, dshift);
+      write_sums<T>(columns, sums + columns.width, dscale);
+    }
+    if (dx) transform(loops, dy, scale, Tensor{}, dx);
+  });
+}
+
+}  // namespace sn::cpu

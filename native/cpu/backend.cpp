@@ -1,0 +1,81 @@
+#include "cpu/backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "cpu/dispatch.h"
+#include "cpu/dnnl.h"
+
+namespace sn::cpu {
+namespace {
+
+class CpuStorage final : public Storage {
+ public:
+  CpuStorage(Backend& backend, std::shared_ptr<Allocator> allocator, std::size_t bytes)
+      : Storage(backend, allocator->allocate(bytes), bytes), allocator_(std::move(allocator)) {}
+  ~CpuStorage() override { allocator_->release(data(), bytes()); }
+
+ private:
+  std::shared_ptr<Allocator> allocator_;
+};
+
+template <typename Function>
+void by_any_dtype(DType dtype, Function&& function) {
+  switch (dtype) {
+    case DType::f32: return function(float{});
+    case DType::f64: return function(double{});
+    case DType::i32: return function(std::int32_t{});
+    case DType::u8: return function(std::uint8_t{});
+  }
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend()
+    : allocator_(std::make_shared<Allocator>()), dnnl_(std::make_unique<DnnlState>()), loops_(best_loops()) {}
+CpuBackend::~CpuBackend() = default;
+
+DeviceInfo CpuBackend::info() const {
+  const dnnl_version_t* version = dnnl_version();
+  return {"oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
+              std::to_string(version->patch),
+          loops_.isa};
+}
+
+std::shared_ptr<Storage> CpuBackend::allocate(std::size_t bytes) {
+  return std::make_shared<CpuStorage>(*this, allocator_, bytes);
+}
+
+Tensor CpuBackend::scratch(DType dtype, const Shape& shape) {
+  Tensor tensor{nullptr, dtype, shape};
+  tensor.storage = allocate(tensor.bytes());
+  return tensor;
+}
+
+void CpuBackend::write(const void* host, const Tensor& to) { std::memcpy(to.write<void>(), host, to.bytes()); }
+void CpuBackend::read(const Tensor& from, void* host) { std::memcpy(host, from.read<void>(), from.bytes()); }
+void CpuBackend::copy(const Tensor& from, const Tensor& to) {
+  std::memmove(to.write<void>(), from.read<void>(), to.bytes());
+}
+
+void CpuBackend::fill(double value, const Tensor& to) {
+  by_any_dtype(to.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    std::fill_n(to.write<T>(), to.count(), static_cast<T>(value));
+  });
+}
+
+void CpuBackend::cast(const Tensor& from, const Tensor& to) {
+  by_any_dtype(from.dtype, [&](auto from_tag) {
+    by_any_dtype(to.dtype, [&](auto to_tag) {
+      using From = decltype(from_tag);
+      using To = decltype(to_tag);
+      const From* source = from.read<From>();
+      To* target = to.write<To>();
+      for (std::int64_t i = 0; i < to.count(); ++i) target[i] = static_cast<To>(source[i]);
+    });
+  });
+}
+
+}  // namespace sn::cpu

@@ -1,0 +1,106 @@
+#include "cpu/conv2d.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/backend.h"
+#include "cpu/dnnl.h"
+
+namespace sn::cpu {
+namespace {
+
+// Direct loops in float64: the reference that gradient checks run on. Not for speed.
+struct Extents {
+  std::int64_t images, in_h, in_w, channels, out_h, out_w, filters;
+  Extents(const Tensor& x, const Tensor& y)
+      : images(x.shape[0]), in_h(x.shape[1]), in_w(x.shape[2]), channels(x.shape[3]), out_h(y.shape[1]),
+        out_w(y.shape[2]), filters(y.shape[3]) {}
+};
+
+// Calls body(index in x, index in w, index in y) for every product of the convolution of image n.
+template <typename Body>
+void for_each_product(std::int64_t n, const Extents& e, const ConvGeometry& g, Body&& body) {
+  const std::int64_t width = e.channels / g.groups;
+  const std::int64_t filters_per_group = e.filters / g.groups;
+  for (std::int64_t oh = 0; oh < e.out_h; ++oh)
+    for (std::int64_t ow = 0; ow < e.out_w; ++ow)
+      for (std::int64_t o = 0; o < e.filters; ++o)
+        for (std::int64_t kh = 0; kh < g.kernel_h; ++kh)
+          for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
+            const std::int64_t ih = oh * g.stride_h - g.padding_h + kh * g.dilation_h;
+            const std::int64_t iw = ow * g.stride_w - g.padding_w + kw * g.dilation_w;
+            if (ih < 0 || ih >= e.in_h || iw < 0 || iw >= e.in_w) continue;
+            const std::int64_t x = ((n * e.in_h + ih) * e.in_w + iw) * e.channels + o / filters_per_group * width;
+            const std::int64_t w = ((o * g.kernel_h + kh) * g.kernel_w + kw) * width;
+            const std::int64_t y = ((n * e.out_h + oh) * e.out_w + ow) * e.filters + o;
+            for (std::int64_t c = 0; c < width; ++c) body(x + c, w + c, y);
+          }
+}
+
+}  // namespace
+
+void reference_conv_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
+                            const ConvGeometry& geometry) {
+  const Extents e(x, y);
+  const double *input = x.read<double>(), *filters = w.read<double>(), *offset = bias.read<double>();
+  double* output = y.write<double>();
+  for (std::int64_t i = 0; i < y.count(); ++i) output[i] = offset ? offset[i % e.filters] : 0.0;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t n = 0; n < e.images; ++n) {
+    for_each_product(n, e, geometry, [&](auto i, auto j, auto k) { output[k] += input[i] * filters[j]; });
+  }
+}
+
+void reference_conv_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx, const ConvGeometry& geometry) {
+  const Extents e(dx, dy);
+  const double *gradient = dy.read<double>(), *filters = w.read<double>();
+  double* output = dx.write<double>();
+  std::fill_n(output, dx.count(), 0.0);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t n = 0; n < e.images; ++n) {
+    for_each_product(n, e, geometry, [&](auto i, auto j, auto k) { output[i] += gradient[k] * filters[j]; });
+  }
+}
+
+void reference_conv_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
+                                     const ConvGeometry& geometry) {
+  const Extents e(x, dy);
+  const double *input = x.read<double>(), *gradient = dy.read<double>();
+  double *output = dw.write<double>(), *offset = dbias.write<double>();
+  std::fill_n(output, dw.count(), 0.0);
+  for (std::int64_t n = 0; n < e.images; ++n) {
+    for_each_product(n, e, geometry, [&](auto i, auto j, auto k) { output[j] += gradient[k] * input[i]; });
+  }
+  if (!offset) return;
+  std::fill_n(offset, dbias.count(), 0.0);
+  for (std::int64_t i = 0; i < dy.count(); ++i) offset[i % e.filters] += gradient[i];
+}
+
+void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
+                                const ConvGeometry& geometry) {
+  if (x.dtype == DType::f64) return reference_conv_forward(x, w, bias, y, geometry);
+  dnnl_->convolution(Convolution::key(x.shape[0], x, w, y, geometry, static_cast<bool>(bias)))
+      .forward(x.read<float>(), w, bias.read<float>(), y.write<float>());
+}
+
+void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx,
+                                      const ConvGeometry& geometry) {
+  if (dy.dtype == DType::f64) return reference_conv_backward_data(dy, w, dx, geometry);
+  dnnl_->convolution(Convolution::key(dx.shape[0], dx, w, dy, geometry, false))
+      .backward_data(dy.read<float>(), w, dx.write<float>());
+}
+
+void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
+                                         const ConvGeometry& geometry) {
+  if (x.dtype == DType::f64) return reference_conv_backward_weights(x, dy, dw, dbias, geometry);
+  dnnl_->convolution(Convolution::key(x.shape[0], x, dw, dy, geometry, static_cast<bool>(dbias)))
+      .backward_weights(x.read<float>(), dy.read<float>(), dw.write<float>(), dbias.write<float>());
+}
+
+std::vector<double> CpuBackend::benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
+                                                      const ConvGeometry& geometry, int repeats) {
+  return dnnl_->convolution(Convolution::key(x.shape[0], x, w, y, geometry, false))
+      .benchmark(x.read<float>(), w, y.write<float>(), repeats);
+}
+
+}  // namespace sn::cpu

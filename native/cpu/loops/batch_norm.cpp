@@ -1,0 +1,167 @@
+#include "cpu/loops/make.h"
+#include "cpu/loops/parallel.h"
+#include "math/moments.h"
+
+namespace sn::cpu::SN_ISA {
+namespace {
+
+// Sums run in T over a chunk and in double over the chunks of a thread: as fast as T, and their error does not grow
+// with the batch.
+constexpr std::int64_t chunk_rows = 128;
+constexpr std::int64_t chunk_columns = 512;
+
+struct Chunk {
+  std::int64_t row, rows;
+  std::int64_t column, columns;
+  std::int64_t rows_before;  // of the same thread
+};
+
+// add(chunk, first, second) takes a chunk into two rows of sums that belong to its thread, zero at the start and
+// already moved to the chunk's column. Thread t's sums are at workspace + 2 * width * t; returns how many there are.
+template <typename Add>
+int for_each_chunk(std::int64_t rows, std::int64_t width, double* workspace, Add add) {
+  int team = 1;
+#pragma omp parallel firstprivate(add) if (rows * width > parallel_threshold)
+  {
+    const int thread = omp_get_thread_num();
+    if (thread == 0) team = omp_get_num_threads();
+    const Range range = share_of(rows, thread, omp_get_num_threads());
+    double* first = workspace + 2 * width * thread;
+    double* second = first + width;
+    for (std::int64_t i = 0; i < 2 * width; ++i) first[i] = 0;
+    for (std::int64_t row = range.begin; row < range.end; row += chunk_rows) {
+      const std::int64_t chunk_end = row + chunk_rows < range.end ? row + chunk_rows : range.end;
+      for (std::int64_t column = 0; column < width; column += chunk_columns) {
+        const std::int64_t column_end = column + chunk_columns < width ? column + chunk_columns : width;
+        add(Chunk{row, chunk_end - row, column, column_end - column, row - range.begin}, first + column,
+            second + column);
+      }
+    }
+  }
+  return team;
+}
+
+// Differences are taken from the mean so far, from the first row at the start: no cancellation where the mean is far
+// from zero.
+template <typename T>
+void add_moments(const T* x, std::int64_t width, const Chunk& chunk, double* mean, double* spread) {
+  T shift[chunk_columns], sum[chunk_columns], square[chunk_columns];
+  const T* first_row = x + chunk.row * width + chunk.column;
+  for (std::int64_t j = 0; j < chunk.columns; ++j) {
+    shift[j] = chunk.rows_before > 0 ? T(mean[j]) : first_row[j];
+    sum[j] = square[j] = T(0);
+  }
+  for (std::int64_t row = 0; row < chunk.rows; ++row) {
+    const T* values = first_row + row * width;
+#pragma omp simd
+    for (std::int64_t j = 0; j < chunk.columns; ++j) {
+      const T difference = values[j] - shift[j];
+      sum[j] += difference;
+      square[j] += difference * difference;
+    }
+  }
+  for (std::int64_t j = 0; j < chunk.columns; ++j) {
+    const double offset = double(sum[j]) / double(chunk.rows);
+    math::merge_moments(double(chunk.rows_before), mean[j], spread[j], double(chunk.rows), double(shift[j]) + offset,
+                        double(square[j]) - double(sum[j]) * offset);
+  }
+}
+
+template <typename T>
+void moments(const T* x, double* workspace, std::int64_t rows, std::int64_t width) {
+  const int team = for_each_chunk(rows, width, workspace, [=](const Chunk& chunk, double* mean, double* spread) {
+    add_moments(x, width, chunk, mean, spread);
+  });
+  for (int thread = 1; thread < team; ++thread) {
+    const Range range = share_of(rows, thread, team);
+    if (range.begin == range.end) continue;
+    const double* partial = workspace + 2 * width * thread;
+    for (std::int64_t j = 0; j < width; ++j) {
+      math::merge_moments(double(range.begin), workspace[j], workspace[width + j], double(range.end - range.begin),
+                          partial[j], partial[width + j]);
+    }
+  }
+}
+
+template <typename T>
+void normalize(const T* x, const T* mean, const T* scale, const T* shift, T* y, bool relu, std::int64_t rows,
+               std::int64_t width) {
+  const T floor = relu ? T(0) : -T(HUGE_VAL);
+  for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
+    const T value = (x[i] - mean[j]) * scale[j] + shift[j];
+    y[i] = value < floor ? floor : value;
+  });
+}
+
+// dy where the ReLU was open; a NaN counts as open.
+template <bool masked, typename T>
+inline T passed(const T* y, const T* dy, std::int64_t i) {
+  if constexpr (masked) return y[i] <= T(0) ? T(0) : dy[i];
+  return dy[i];
+}
+
+template <bool masked, typename T>
+void add_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, std::int64_t width, const Chunk& chunk,
+                       double* plain_total, double* weighted_total) {
+  T plain[chunk_columns] = {}, weighted[chunk_columns] = {};
+  const T* column_mean = mean + chunk.column;
+  for (std::int64_t row = chunk.row; row < chunk.row + chunk.rows; ++row) {
+    const std::int64_t first = row * width + chunk.column;
+#pragma omp simd
+    for (std::int64_t j = 0; j < chunk.columns; ++j) {
+      const T g = passed<masked>(y, dy, first + j);
+      plain[j] += g;
+      weighted[j] += g * (x[first + j] - column_mean[j]);
+    }
+  }
+  for (std::int64_t j = 0; j < chunk.columns; ++j) {
+    plain_total[j] += double(plain[j]);
+    weighted_total[j] += double(weighted[j]);
+  }
+}
+
+template <bool masked, typename T>
+void masked_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, double* workspace, std::int64_t rows,
+                          std::int64_t width) {
+  const int team = for_each_chunk(rows, width, workspace, [=](const Chunk& chunk, double* plain, double* weighted) {
+    add_gradient_sums<masked>(x, y, dy, mean, width, chunk, plain, weighted);
+  });
+  for (int thread = 1; thread < team; ++thread) {
+    const double* partial = workspace + 2 * width * thread;
+    for (std::int64_t j = 0; j < 2 * width; ++j) workspace[j] += partial[j];
+  }
+}
+
+template <typename T>
+void gradient_sums(const T* x, const T* y, const T* dy, const T* mean, double* workspace, std::int64_t rows,
+                   std::int64_t width) {
+  const auto run = y != nullptr ? masked_gradient_sums<true, T> : masked_gradient_sums<false, T>;
+  run(x, y, dy, mean, workspace, rows, width);
+}
+
+template <bool masked, typename T>
+void masked_gradient(const T* x, const T* y, const T* dy, const T* mean, const T* a, const T* b, const T* c, T* dx,
+                     std::int64_t rows, std::int64_t width) {
+  for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
+    dx[i] = a[j] * passed<masked>(y, dy, i) + (b[j] * (x[i] - mean[j]) + c[j]);
+  });
+}
+
+template <typename T>
+void gradient(const T* x, const T* y, const T* dy, const T* mean, const T* a, const T* b, const T* c, T* dx,
+              std::int64_t rows, std::int64_t width) {
+  const auto run = y != nullptr ? masked_gradient<true, T> : masked_gradient<false, T>;
+  run(x, y, dy, mean, a, b, c, dx, rows, width);
+}
+
+}  // namespace
+
+template <typename T>
+BatchNormLoops<T> make_batch_norm_loops() {
+  return {moments<T>, normalize<T>, gradient_sums<T>, gradient<T>};
+}
+
+template BatchNormLoops<float> make_batch_norm_loops();
+template BatchNormLoops<double> make_batch_norm_loops();
+
+}  // namespace sn::cpu::SN_ISA

@@ -1,0 +1,304 @@
+// What SphereConv adds to a convolution: patch norms by box sums, g on the way out, u/|p| and the reductions on the
+// way back. Bytes, in passes over the output y: forward reads dot and writes s and y; backward reads dy and s and
+// writes v. Over the input x: one read for the norms, one read-modify-write of dx. Nothing of patch size.
+#include <omp.h>
+
+#include "cpu/loops/make.h"
+
+namespace sn::cpu {
+namespace SN_ISA {
+namespace {
+
+// Positions whose per-filter sums stay in T before they go to float64.
+constexpr std::int64_t block_positions = 128;
+constexpr std::int64_t parallel_threshold = 16384;
+
+template <typename T>
+void pixel_squares(const T* x, T* squares, std::int64_t pixels, int channels, int groups) {
+  const std::int64_t rows = pixels * groups;
+  const int width = channels / groups;
+#pragma omp parallel for schedule(static) if (pixels * channels > parallel_threshold)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* values = x + row * width;
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int c = 0; c < width; ++c) sum += values[c] * values[c];
+    squares[row] = sum;
+  }
+}
+
+// The outputs [first, last) along one axis whose tap at `offset` (kernel index * dilation - padding) falls inside.
+struct Range {
+  int first, last;
+};
+inline Range covered(int offset, int stride, int in, int out) {
+  const int first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
+  const int room = in - 1 - offset;
+  const int last = room < 0 ? 0 : room / stride + 1;
+  return {first, last < out ? last : out};
+}
+
+// Calls body(input row offset, output row offset, elements, input step) for every run of taps of one image.
+template <typename Body>
+inline __attribute__((always_inline)) void for_each_run(const Box& box, Body body) {
+  const Window& w = box.window;
+  for (int kh = 0; kh < w.kernel_h; ++kh) {
+    const int offset_h = kh * w.dilation_h - w.padding_h;
+    const Range rows = covered(offset_h, w.stride_h, box.in_h, box.out_h);
+    for (int kw = 0; kw < w.kernel_w; ++kw) {
+      const int offset_w = kw * w.dilation_w - w.padding_w;
+      const Range columns = covered(offset_w, w.stride_w, box.in_w, box.out_w);
+      if (columns.first >= columns.last) continue;
+      for (int oh = rows.first; oh < rows.last; ++oh) {
+        const int in_row = oh * w.stride_h + offset_h;
+        const int in_column = columns.first * w.stride_w + offset_w;
+        body((static_cast<std::int64_t>(in_row) * box.in_w + in_column) * box.groups,
+             (static_cast<std::int64_t>(oh) * box.out_w + columns.first) * box.groups, columns.last - columns.first);
+      }
+    }
+  }
+}
+
+template <typename T>
+void box_sum(const T* in, T* out, std::int64_t images, const Box& box) {
+  const std::int64_t in_size = static_cast<std::int64_t>(box.in_h) * box.in_w * box.groups;
+  const std::int64_t out_size = static_cast<std::int64_t>(box.out_h) * box.out_w * box.groups;
+  const int step = box.window.stride_w;
+  const int groups = box.groups;
+#pragma omp parallel for schedule(static) if (images * in_size > parallel_threshold)
+  for (std::int64_t n = 0; n < images; ++n) {
+    const T* source = in + n * in_size;
+    T* target = out + n * out_size;
+    for (std::int64_t i = 0; i < out_size; ++i) target[i] = 0;
+    for_each_run(box, [=](std::int64_t from, std::int64_t to, int count) {
+      if (step == 1) {
+        for (int i = 0; i < count * groups; ++i) target[to + i] += source[from + i];
+      } else {
+        for (int i = 0; i < count; ++i)
+          for (int g = 0; g < groups; ++g) target[to + i * groups + g] += source[from + i * step * groups + g];
+      }
+    });
+  }
+}
+
+template <typename T>
+void box_sum_transposed(const T* in, T* out, std::int64_t images, const Box& box) {
+  const std::int64_t in_size = static_cast<std::int64_t>(box.in_h) * box.in_w * box.groups;
+  const std::int64_t out_size = static_cast<std::int64_t>(box.out_h) * box.out_w * box.groups;
+  const int step = box.window.stride_w;
+  const int groups = box.groups;
+#pragma omp parallel for schedule(static) if (images * in_size > parallel_threshold)
+  for (std::int64_t n = 0; n < images; ++n) {
+    const T* source = in + n * out_size;
+    T* target = out + n * in_size;
+    for (std::int64_t i = 0; i < in_size; ++i) target[i] = 0;
+    for_each_run(box, [=](std::int64_t to, std::int64_t from, int count) {
+      if (step == 1) {
+        for (int i = 0; i < count * groups; ++i) target[to + i] += source[from + i];
+      } else {
+        for (int i = 0; i < count; ++i)
+          for (int g = 0; g < groups; ++g) target[to + i * step * groups + g] += source[from + i * groups + g];
+      }
+    });
+  }
+}
+
+template <typename T>
+void inverse_norms(T* values, std::int64_t count, T eps, bool add) {
+#pragma omp parallel for simd schedule(static) if (parallel : count > parallel_threshold)
+  for (std::int64_t i = 0; i < count; ++i) values[i] = math::guarded_inverse_norm(values[i], eps, add);
+}
+
+// The operators, filter by filter: the loops below exist once and are instantiated for each. Everything goes by
+// scalars, see math::angle_of.
+template <typename T>
+struct LinearFilters {
+  explicit LinearFilters(const SphereFilters<T>&) {}
+  SN_HD_MEMBER T value(int, T s) const { return math::Linear<T>().value(math::angle_of(s).a); }
+  SN_HD_MEMBER T gradient(int, T s) const { return math::Linear<T>().gradient(T(0), math::angle_of(s).sine); }
+  SN_HD_MEMBER T curvature_gradient(int, T) const { return T(0); }
+};
+
+template <typename T>
+struct CosineFilters {
+  explicit CosineFilters(const SphereFilters<T>&) {}
+  SN_HD_MEMBER T value(int, T s) const { return s; }
+  SN_HD_MEMBER T gradient(int, T) const { return T(1); }
+  SN_HD_MEMBER T curvature_gradient(int, T) const { return T(0); }
+};
+
+template <typename T>
+struct SigmoidFilters {
+  explicit SigmoidFilters(const SphereFilters<T>& filters)
+      : half_inverse_k(filters.half_inverse_k), c(filters.c), dc_dk(filters.dc_dk) {}
+  SN_HD_MEMBER T value(int o, T s) const {
+    return math::Sigmoid<T>{half_inverse_k[o], c[o], dc_dk[o]}.value(math::angle_of(s).a);
+  }
+  SN_HD_MEMBER T gradient(int o, T s) const {
+    const auto angle = math::angle_of(s);
+    return math::Sigmoid<T>{half_inverse_k[o], c[o], dc_dk[o]}.gradient(angle.a, angle.sine);
+  }
+  SN_HD_MEMBER T curvature_gradient(int o, T s) const {
+    return math::Sigmoid<T>{half_inverse_k[o], c[o], dc_dk[o]}.curvature_gradient(math::angle_of(s).a);
+  }
+  const T* half_inverse_k;
+  const T* c;
+  const T* dc_dk;
+};
+
+// One position, `count` filters. Functions of their own with restrict pointers: inlined into an OpenMP region, GCC 12
+// leaves these loops scalar.
+template <typename T, typename Filters>
+__attribute__((noinline)) void forward_row(T* __restrict cosine, T* __restrict y, const T* __restrict bias, T inverse,
+                                           const Filters filters, int first, int last) {
+#pragma omp simd
+  for (int o = first; o < last; ++o) {
+    const T s = math::clamp_cosine(cosine[o] * inverse);
+    cosine[o] = s;
+    y[o] = filters.value(o, s) + bias[o];
+  }
+}
+
+// Returns sum(u s).
+template <typename T, typename Filters, bool with_dk, bool with_dbias>
+__attribute__((noinline)) T backward_row(const T* __restrict dy, const T* __restrict cosine, T* __restrict v,
+                                         T* __restrict radial, T* __restrict dk, T* __restrict dbias, T inverse,
+                                         const Filters filters, int first, int last) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int o = first; o < last; ++o) {
+    const T s = cosine[o];
+    const T u = dy[o] * filters.gradient(o, s);
+    v[o] = u * inverse;
+    sum += u * s;
+    radial[o] += u * s;
+    if (with_dk) dk[o] += dy[o] * filters.curvature_gradient(o, s);
+    if (with_dbias) dbias[o] += dy[o];
+  }
+  return sum;
+}
+
+template <typename T, typename Filters>
+void forward_rows(T* cosine, T* y, const T* inv_patch_norm, std::int64_t positions, int filters, int groups,
+                  const SphereFilters<T>& parameters) {
+  const Filters per_filter(parameters);
+  const T* bias = parameters.bias;
+  const int width = filters / groups;
+#pragma omp parallel for schedule(static) if (positions * filters > parallel_threshold)
+  for (std::int64_t position = 0; position < positions; ++position) {
+    for (int group = 0; group < groups; ++group) {
+      forward_row<T, Filters>(cosine + position * filters, y + position * filters, bias,
+                              inv_patch_norm[position * groups + group], per_filter, group * width, (group + 1) * width);
+    }
+  }
+}
+
+template <typename T>
+void forward(Angular angular, T* cosine, T* y, const T* inv_patch_norm, std::int64_t positions, int filters, int groups,
+             const SphereFilters<T>& parameters) {
+  switch (angular) {
+    case Angular::linear:
+      return forward_rows<T, LinearFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+    case Angular::cosine:
+      return forward_rows<T, CosineFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+    case Angular::sigmoid:
+      return forward_rows<T, SigmoidFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+  }
+}
+
+template <typename T, typename Filters, bool with_dk, bool with_dbias>
+void backward_rows(const T* dy, const T* cosine, const T* inv_patch_norm, T* v, T* r, std::int64_t positions,
+                   int filters, int groups, const SphereFilters<T>& parameters, const SphereSums<T>& sums) {
+  const Filters per_filter(parameters);
+  const int width = filters / groups;
+  const std::int64_t blocks = (positions + block_positions - 1) / block_positions;
+  const std::int64_t all_sums = static_cast<std::int64_t>(filters) * 3;
+  int threads = 1;
+#pragma omp parallel if (positions * filters > parallel_threshold)
+  {
+    T* radial = sums.block + omp_get_thread_num() * all_sums;
+    T* dk = radial + filters;
+    T* dbias = dk + filters;
+    double* total = sums.thread + omp_get_thread_num() * all_sums;
+    for (int i = 0; i < all_sums; ++i) total[i] = 0;
+#pragma omp single
+    threads = omp_get_num_threads();
+#pragma omp for schedule(static)
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      for (int i = 0; i < all_sums; ++i) radial[i] = 0;
+      const std::int64_t end = (block + 1) * block_positions;
+      for (std::int64_t position = block * block_positions; position < (end < positions ? end : positions); ++position) {
+        const std::int64_t row = position * filters;
+        for (int group = 0; group < groups; ++group) {
+          const T inverse = inv_patch_norm[position * groups + group];
+          const T sum = backward_row<T, Filters, with_dk, with_dbias>(dy + row, cosine + row, v + row, radial, dk, dbias,
+                                                                      inverse, per_filter, group * width,
+                                                                      (group + 1) * width);
+          r[position * groups + group] = sum * inverse * inverse;
+        }
+      }
+      for (int i = 0; i < all_sums; ++i) total[i] += radial[i];
+    }
+  }
+  for (int t = 0; t < threads; ++t) {
+    const double* total = sums.thread + t * all_sums;
+    for (int o = 0; o < filters; ++o) {
+      sums.radial[o] += total[o];
+      if (with_dk) sums.dk[o] += total[filters + o];
+      if (with_dbias) sums.dbias[o] += total[2 * filters + o];
+    }
+  }
+}
+
+template <typename T, typename Filters, bool with_dk>
+void backward_with(const T* dy, const T* cosine, const T* inv_patch_norm, T* v, T* r, std::int64_t positions,
+                   int filters, int groups, const SphereFilters<T>& parameters, const SphereSums<T>& sums) {
+  if (sums.dbias) {
+    backward_rows<T, Filters, with_dk, true>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+  } else {
+    backward_rows<T, Filters, with_dk, false>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+  }
+}
+
+template <typename T>
+void backward(Angular angular, const T* dy, const T* cosine, const T* inv_patch_norm, T* v, T* r,
+              std::int64_t positions, int filters, int groups, const SphereFilters<T>& parameters,
+              const SphereSums<T>& sums) {
+  switch (angular) {
+    case Angular::linear:
+      return backward_with<T, LinearFilters<T>, false>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+    case Angular::cosine:
+      return backward_with<T, CosineFilters<T>, false>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+    case Angular::sigmoid:
+      if (sums.dk) {
+        return backward_with<T, SigmoidFilters<T>, true>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+      }
+      return backward_with<T, SigmoidFilters<T>, false>(dy, cosine, inv_patch_norm, v, r, positions, filters, groups, parameters, sums);
+  }
+}
+
+template <typename T>
+void subtract_radial(T* dx, const T* x, const T* weight, std::int64_t pixels, int channels, int groups) {
+  const int width = channels / groups;
+  const std::int64_t rows = pixels * groups;
+#pragma omp parallel for schedule(static) if (pixels * channels > parallel_threshold)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T factor = weight[row];
+    T* out = dx + row * width;
+    const T* in = x + row * width;
+#pragma omp simd
+    for (int c = 0; c < width; ++c) out[c] -= in[c] * factor;
+  }
+}
+
+}  // namespace
+
+template <typename T>
+SphereLoops<T> make_sphere_loops() {
+  return {pixel_squares<T>, box_sum<T>, box_sum_transposed<T>, inverse_norms<T>, forward<T>, backward<T>, subtract_radial<T>};
+}
+template SphereLoops<float> make_sphere_loops<float>();
+template SphereLoops<double> make_sphere_loops<double>();
+
+}  // namespace SN_ISA
+}  // namespace sn::cpu

@@ -1,0 +1,383 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "cpu/backend.h"
+#include "cpu/dispatch.h"
+#include "math/margin.h"
+
+namespace sn::cpu {
+namespace {
+
+// Below this many logits waking the threads costs more than they save.
+constexpr std::int64_t parallel_threshold = 8192;
+
+void check_labels(const Tensor& labels, std::int64_t classes) {
+  const std::int32_t* values = labels.read<std::int32_t>();
+  for (std::int64_t i = 0; i < labels.count(); ++i) {
+    if (values[i] >= 0 && values[i] < classes) continue;
+    throw Error(ErrorCode::data, "labels",
+                "labels[" + std::to_string(i) + "] is " + std::to_string(values[i]) + ", but there are " +
+                    std::to_string(classes) + " classes: labels must lie in [0, " + std::to_string(classes - 1) + "]");
+  }
+}
+
+double mean_of(const Tensor& values) {
+  const double* first = values.read<double>();
+  double sum = 0;
+  for (std::int64_t i = 0; i < values.count(); ++i) sum += first[i];
+  return sum / double(values.count());
+}
+
+// Fills probabilities (which may be the logits) and returns log(sum(exp(logits))), the maximum taken out of both.
+template <typename T>
+double softmax(const T* logits, T* probabilities, std::int64_t classes) {
+  const T highest = *std::max_element(logits, logits + classes);
+  double sum = 0;
+  for (std::int64_t j = 0; j < classes; ++j) {
+    probabilities[j] = std::exp(logits[j] - highest);
+    sum += double(probabilities[j]);
+  }
+  const T share = static_cast<T>(1 / sum);
+  for (std::int64_t j = 0; j < classes; ++j) probabilities[j] *= share;
+  return double(highest) + std::log(sum);
+}
+
+template <typename T>
+double dot(const T* a, const T* b, std::int64_t width) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < width; ++j) sum += double(a[j]) * double(b[j]);
+  return sum;
+}
+
+std::vector<double> row_norms(const Tensor& matrix) {
+  const std::int64_t rows = matrix.shape[0], width = matrix.count() / rows;
+  std::vector<double> norms(static_cast<std::size_t>(rows));
+  by_dtype(matrix.dtype, [&](auto tag) {
+    const auto* values = matrix.read<decltype(tag)>();
+#pragma omp parallel for schedule(static) if (rows * width > 4 * parallel_threshold)
+    for (std::int64_t i = 0; i < rows; ++i) {
+      norms[static_cast<std::size_t>(i)] = std::sqrt(dot(values + i * width, values + i * width, width));
+    }
+  });
+  return norms;
+}
+
+// The directions row / max(norm, eps) of a matrix. Below the guard a direction is linear in its row, and its gradient
+// has no radial part; a zero row has no direction and takes no gradient.
+class Directions {
+ public:
+  Directions(const Tensor& matrix, double eps) : norms_(row_norms(matrix)) {
+    for (double norm : norms_) inverses_.push_back(1 / std::max(norm, eps));
+  }
+  Directions(const Tensor& matrix, const Tensor& inverse_norms) : norms_(row_norms(matrix)) {
+    by_dtype(inverse_norms.dtype, [&](auto tag) {
+      const auto* values = inverse_norms.read<decltype(tag)>();
+      inverses_.assign(values, values + inverse_norms.count());
+    });
+  }
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(norms_.size()); }
+  double norm(std::int64_t row) const { return norms_[index(row)]; }
+  double inverse(std::int64_t row) const { return inverses_[index(row)]; }
+  double gradient_inverse(std::int64_t row) const { return norm(row) > 0 ? inverse(row) : 0; }
+  double radial_inverse(std::int64_t row) const { return guarded(row) ? 0 : inverse(row); }
+
+ private:
+  static std::size_t index(std::int64_t row) { return static_cast<std::size_t>(row); }
+  // A saved inverse norm is rounded: the product is 1 only nearly.
+  bool guarded(std::int64_t row) const { return norm(row) * inverse(row) < 1 - 1e-5; }
+
+  std::vector<double> norms_, inverses_;
+};
+
+template <typename T, typename Function>
+std::vector<T> per_row(const Directions& directions, Function&& value) {
+  std::vector<T> values;
+  values.reserve(static_cast<std::size_t>(directions.rows()));
+  for (std::int64_t row = 0; row < directions.rows(); ++row) values.push_back(static_cast<T>(value(row)));
+  return values;
+}
+
+template <typename Function>
+void with_angular(const AngularSoftmaxOptions& options, DType dtype, Function&& function) {
+  by_dtype(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    switch (options.angular) {
+      case Angular::linear: return function(math::Linear<T>{}, tag);
+      case Angular::cosine: return function(math::Cosine<T>{}, tag);
+      case Angular::sigmoid: return function(math::make_sigmoid<T>(options.k), tag);
+    }
+  });
+}
+
+// One sample of angular softmax: what is read and what is filled, `classes` entries each.
+template <typename T>
+struct AngularRow {
+  T* cosine;       // in: x w^T; out: s
+  T* logits;       // magnitude * g(theta), margin-free
+  T* slope;        // dL/ds
+  T* probability;  // room for the softmax
+  std::int64_t classes, label;
+  double magnitude;  // |x| or the radius
+};
+
+struct AngularResult {
+  double loss;
+  double theta;
+  double magnitude_gradient;
+};
+
+// The annealed target: (lambda g + g_m) / (1 + lambda).
+template <typename T, typename G>
+math::ValueAndSlope<T> target_value(const G& g, T s, const AngularSoftmaxOptions& options) {
+  const auto plain = math::angular_value(g, s);
+  const auto margin = math::margin_value(g, s, options.margin);
+  const T kept = static_cast<T>(options.annealing / (1 + options.annealing));
+  const T taken = static_cast<T>(1 / (1 + options.annealing));
+  return {kept * plain.value + taken * margin.value, kept * plain.slope + taken * margin.slope};
+}
+
+template <typename T, typename G>
+AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSoftmaxOptions& options, double batch) {
+  for (std::int64_t j = 0; j < row.classes; ++j) {
+    const auto found = math::angular_value(g, row.cosine[j]);
+    row.logits[j] = found.value;
+    row.slope[j] = found.slope;
+  }
+  const T target_cosine = row.cosine[row.label];
+  const T plain_target = row.logits[row.label];
+  const auto target = target_value(g, target_cosine, options);
+  row.logits[row.label] = target.value;
+  row.slope[row.label] = target.slope;
+
+  const T magnitude = static_cast<T>(row.magnitude);
+  for (std::int64_t j = 0; j < row.classes; ++j) row.probability[j] = magnitude * row.logits[j];
+  const double target_logit = double(row.probability[row.label]);
+  const double loss = softmax(row.probability, row.probability, row.classes) - target_logit;
+
+  double magnitude_gradient = 0;
+  for (std::int64_t j = 0; j < row.classes; ++j) {
+    const T gradient = (row.probability[j] - T(j == row.label)) / static_cast<T>(batch);  // dL / d logit
+    magnitude_gradient += double(gradient) * double(row.logits[j]);
+    row.slope[j] *= gradient * magnitude;
+    row.logits[j] *= magnitude;
+  }
+  row.logits[row.label] = magnitude * plain_target;
+  return {loss, math::pi / 2 - double(math::angle_of(target_cosine).a), magnitude_gradient};
+}
+
+template <typename T>
+void scale_to_cosines(T* products, std::int64_t classes, T inv_feature_norm, const T* inv_weight_norm) {
+  for (std::int64_t j = 0; j < classes; ++j) {
+    products[j] = math::clamp_cosine(products[j] * inv_feature_norm * inv_weight_norm[j]);
+  }
+}
+
+// out_ij = in_ij * row_factor_i * column_factor_j; out may be in.
+template <typename T>
+void scale_rows_and_columns(const T* in, T* out, const std::vector<T>& row_factors,
+                            const std::vector<T>& column_factors) {
+  const auto rows = static_cast<std::int64_t>(row_factors.size());
+  const auto columns = static_cast<std::int64_t>(column_factors.size());
+#pragma omp parallel for schedule(static) if (rows * columns > parallel_threshold)
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T row_factor = row_factors[static_cast<std::size_t>(i)];
+#pragma omp simd
+    for (std::int64_t j = 0; j < columns; ++j) {
+      out[i * columns + j] = in[i * columns + j] * row_factor * column_factors[static_cast<std::size_t>(j)];
+    }
+  }
+}
+
+// Per row and per column the sum of cosine * dL/ds.
+struct RadialSums {
+  std::vector<double> rows, columns;
+};
+
+template <typename T>
+RadialSums radial_sums(const Tensor& cosine, const Tensor& cosine_gradient) {
+  const std::int64_t rows = cosine.shape[0], columns = cosine.shape[1];
+  RadialSums sums{std::vector<double>(static_cast<std::size_t>(rows)),
+                  std::vector<double>(static_cast<std::size_t>(columns))};
+  const T* s = cosine.read<T>();
+  const T* u = cosine_gradient.read<T>();
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const double product = double(s[i * columns + j]) * double(u[i * columns + j]);
+      sums.rows[static_cast<std::size_t>(i)] += product;
+      sums.columns[static_cast<std::size_t>(j)] += product;
+    }
+  }
+  return sums;
+}
+
+}  // namespace
+
+void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
+                                       const Tensor& loss, const Tensor& dlogits) {
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  check_labels(labels, classes);
+  const Tensor losses = scratch(DType::f64, {batch});
+  by_dtype(logits.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* all_logits = logits.read<T>();
+    T* gradients = dlogits.write<T>();
+    double* sample_losses = losses.write<double>();
+    const std::int32_t* targets = labels.read<std::int32_t>();
+    const double spread = label_smoothing / double(classes);  // target share of every class
+    const double peak = 1 - label_smoothing;                  // and what the true one has on top
+#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
+    for (std::int64_t i = 0; i < batch; ++i) {
+      const T* row = all_logits + i * classes;
+      T* gradient = gradients + i * classes;
+      const double log_sum = softmax(row, gradient, classes);
+      double logit_sum = 0;
+      for (std::int64_t j = 0; j < classes; ++j) {
+        logit_sum += double(row[j]);
+        gradient[j] = (gradient[j] - static_cast<T>(spread) - (j == targets[i] ? static_cast<T>(peak) : T(0))) /
+                      static_cast<T>(batch);
+      }
+      sample_losses[i] = log_sum - peak * double(row[targets[i]]) - (spread > 0 ? spread * logit_sum : 0);
+    }
+  });
+  fill(mean_of(losses), loss);
+}
+
+void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const Tensor& labels, const Tensor& loss,
+                                         const Tensor& logits, const Tensor& theta, const AngularSoftmaxSaved& saved,
+                                         const AngularSoftmaxOptions& options) {
+  const std::int64_t batch = x.shape[0], classes = w.shape[0];
+  check_labels(labels, classes);
+  const Directions features(x, options.eps), weights(w, options.eps);
+  matmul(x, w, {}, saved.cosine, false, true);
+  const Tensor losses = scratch(DType::f64, {batch}), angles = scratch(DType::f64, {batch});
+  const Tensor probabilities = scratch(x.dtype, logits.shape);
+  with_angular(options, x.dtype, [&](const auto& g, auto tag) {
+    using T = decltype(tag);
+    T* cosines = saved.cosine.write<T>();
+    T* all_logits = logits.write<T>();
+    T* gradients = saved.cosine_gradient.write<T>();
+    T* norm_gradients = saved.norm_gradient.write<T>();
+    T* inv_feature_norms = saved.inv_feature_norm.write<T>();
+    T* inv_weight_norms = saved.inv_weight_norm.write<T>();
+    T* room = probabilities.write<T>();
+    double* sample_losses = losses.write<double>();
+    double* sample_angles = angles.write<double>();
+    const std::int32_t* targets = labels.read<std::int32_t>();
+    for (std::int64_t j = 0; j < classes; ++j) inv_weight_norms[j] = static_cast<T>(weights.inverse(j));
+#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
+    for (std::int64_t i = 0; i < batch; ++i) {
+      const std::int64_t first = i * classes;
+      inv_feature_norms[i] = static_cast<T>(features.inverse(i));
+      scale_to_cosines(cosines + first, classes, inv_feature_norms[i], inv_weight_norms);
+      const double magnitude = options.radius > 0 ? options.radius : features.norm(i);
+      const AngularResult result = angular_row(g,
+                                               AngularRow<T>{cosines + first, all_logits + first, gradients + first,
+                                                             room + first, classes, targets[i], magnitude},
+                                               options, double(batch));
+      sample_losses[i] = result.loss;
+      sample_angles[i] = result.theta;
+      norm_gradients[i] = options.radius > 0 ? T(0) : static_cast<T>(result.magnitude_gradient);
+    }
+  });
+  fill(mean_of(losses), loss);
+  fill(mean_of(angles), theta);
+}
+
+// With v_ij = u_ij / (|x_i| |w_j|): dx = v w - x (sum_j u s / |x|^2 - dL/d|x| / |x|), dw = v^T x - w sum_i u s / |w|^2.
+void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
+                                          const Tensor& dloss, const Tensor& dx, const Tensor& dw) {
+  by_dtype(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const auto subtract_rows = loops_.of<T>().sphere.subtract_radial;
+    const double outer = double(*dloss.read<T>());
+    const Directions features(x, saved.inv_feature_norm), weights(w, saved.inv_weight_norm);
+    const RadialSums radial = radial_sums<T>(saved.cosine, saved.cosine_gradient);
+    const Tensor v = scratch(x.dtype, saved.cosine.shape);
+    scale_rows_and_columns(saved.cosine_gradient.read<T>(), v.write<T>(),
+                           per_row<T>(features, [&](auto i) { return outer * features.gradient_inverse(i); }),
+                           per_row<T>(weights, [&](auto j) { return weights.gradient_inverse(j); }));
+    if (dx) {
+      const T* norm_gradients = saved.norm_gradient.read<T>();
+      const auto share = per_row<T>(features, [&](std::int64_t i) {
+        const double inverse = features.radial_inverse(i);
+        const double along = features.norm(i) > 0 ? double(norm_gradients[i]) / features.norm(i) : 0;
+        return outer * (radial.rows[static_cast<std::size_t>(i)] * inverse * inverse - along);
+      });
+      matmul(v, w, {}, dx, false, false);
+      subtract_rows(dx.write<T>(), x.read<T>(), share.data(), features.rows(), int(x.shape[1]), 1);
+    }
+    if (dw) {
+      const auto share = per_row<T>(weights, [&](std::int64_t j) {
+        const double inverse = weights.radial_inverse(j);
+        return outer * radial.columns[static_cast<std::size_t>(j)] * inverse * inverse;
+      });
+      matmul(v, x, {}, dw, true, false);
+      subtract_rows(dw.write<T>(), w.read<T>(), share.data(), weights.rows(), int(w.shape[1]), 1);
+    }
+  });
+}
+
+// With the rows u of w (normalised or not) and D = U U^T - I: loss = |D|^2, dL/dU = 4 D U, and through the
+// normalisation dw = (dU - u (u . dU)) / |w|.
+void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, const Tensor& loss, const Tensor& dw) {
+  const std::int64_t rows = w.shape[0], width = w.count() / rows;
+  Tensor raw = w, gradient = dw;
+  raw.shape = gradient.shape = {rows, width};
+  by_dtype(w.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const auto& loops = loops_.of<T>();
+    const Directions directions(raw, eps);
+    const auto constant = [&](double value) { return std::vector<T>(static_cast<std::size_t>(rows), T(value)); };
+    const auto inverses = [&](double factor) {
+      if (!normalized) return constant(factor);
+      return per_row<T>(directions, [&](auto i) { return factor * directions.gradient_inverse(i); });
+    };
+    Tensor unit = raw;
+    if (normalized) {
+      unit = scratch(w.dtype, raw.shape);
+      const std::vector<T> ones(static_cast<std::size_t>(width), T(1));
+      scale_rows_and_columns(raw.read<T>(), unit.write<T>(), inverses(1), ones);
+    }
+    const Tensor gram = scratch(w.dtype, {rows, rows});
+    matmul(unit, unit, {}, gram, false, true);
+    T* difference = gram.write<T>();
+    for (std::int64_t i = 0; i < rows; ++i) difference[i * rows + i] -= T(1);
+    fill(loops.element.sum_of_squares(difference, gram.count()), loss);
+
+    scale_rows_and_columns(difference, difference, inverses(4), constant(1));
+    matmul(gram, unit, {}, gradient, false, false);
+    if (!normalized) return;
+    const T* units = unit.read<T>();
+    const T* gradients = gradient.read<T>();
+    const auto radial = per_row<T>(directions, [&](std::int64_t i) {
+      return directions.radial_inverse(i) > 0 ? dot(units + i * width, gradients + i * width, width) : 0;
+    });
+    loops.sphere.subtract_radial(gradient.write<T>(), units, radial.data(), rows, int(width), 1);
+  });
+}
+
+// Ties go to the lower class; a NaN is ahead of every number, so that a diverged network is never right.
+void CpuBackend::count_correct(const Tensor& logits, const Tensor& labels, int top, const Tensor& correct) {
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  check_labels(labels, classes);
+  by_dtype(logits.dtype, [&](auto tag) {
+    const auto* all_logits = logits.read<decltype(tag)>();
+    const std::int32_t* targets = labels.read<std::int32_t>();
+    std::int64_t found = 0;
+    for (std::int64_t i = 0; i < batch; ++i) {
+      const auto* row = all_logits + i * classes;
+      const auto own = row[targets[i]];
+      std::int64_t ahead = 0;
+      for (std::int64_t j = 0; j < classes; ++j) ahead += !(row[j] <= own) || (row[j] == own && j < targets[i]);
+      found += ahead < top;
+    }
+    fill(double(found), correct);
+  });
+}
+
+}  // namespace sn::cpu
