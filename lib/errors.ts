@@ -1,0 +1,94 @@
+/**
+ * Errors a user can act on. Each one names the argument, says what was expected and what came, and is
+ * thrown before anything has been changed.
+ */
+export class SphereNetError extends Error {
+  /** The argument, option or file at fault, as the user wrote it. */
+  readonly argument: string;
+
+  constructor(argument: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.argument = argument;
+  }
+}
+
+/** A tensor or array has the wrong rank or extents. */
+export class ShapeError extends SphereNetError {}
+/** A tensor has the wrong element type. */
+export class DTypeError extends SphereNetError {}
+/** A device is unknown, not usable here, out of memory, or two tensors live on different ones. */
+export class DeviceError extends SphereNetError {}
+/** An option has the wrong type, is out of range or does not exist. */
+export class OptionError extends SphereNetError {}
+/** Data is damaged or senseless: a truncated file, a label out of range, a loss that is not a number. */
+export class DataError extends SphereNetError {}
+/** A checkpoint cannot be written, read, or does not fit the model. */
+export class CheckpointError extends SphereNetError {}
+/** A tensor is used after it was released. */
+export class DisposedError extends SphereNetError {}
+
+/** How a value reads in an error message: short, quoted where it is a string. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? value.slice(0, 57) + '...' : value);
+  if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
+  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
+  if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'object';
+  return String(value);
+}
+
+interface NumberRange {
+  /** Smallest value allowed. */
+  min?: number;
+  /** Largest value allowed. */
+  max?: number;
+  /** The value must be greater than this. */
+  above?: number;
+  /** The value must be less than this. */
+  below?: number;
+  integer?: boolean;
+}
+
+/**
+ * Returns `value` when it is a finite number in range.
+ * @throws {OptionError} otherwise, naming the option.
+ */
+export function requireNumber(name: string, value: unknown, range: NumberRange = {}): number {
+  const { min, max, above, below, integer } = range;
+  const valid =
+    typeof value === 'number' &&
+    Number.isFinite(value) &&
+    (!integer || Number.isInteger(value)) &&
+    (min === undefined || value >= min) &&
+    (max === undefined || value <= max) &&
+    (above === undefined || value > above) &&
+    (below === undefined || value < below);
+  if (valid) return value;
+  const bounds = [
+    min !== undefined ? `at least ${min}` : above !== undefined ? `greater than ${above}` : '',
+    max !== undefined ? `at most ${max}` : below !== undefined ? `less than ${below}` : '',
+  ].filter(Boolean);
+  const kind = integer ? 'an integer' : 'a finite number';
+  throw new OptionError(name, `${name} must be ${[kind, bounds.join(' and ')].filter(Boolean).join(' ')}, but got ${describe(value)}`);
+}
+
+/**
+ * Returns `value` when it is one of `allowed`.
+ * @throws {OptionError} otherwise, listing the choices.
+ */
+export function requireOneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
+  if (allowed.includes(value as T)) return value as T;
+  throw new OptionError(name, `${name} must be one of ${allowed.map(describe).join(', ')}, but got ${describe(value)}`);
+}
+
+/**
+ * Checks that `options` has no key outside `known`: a misspelt option must not be ignored in silence.
+ * @throws {OptionError} naming the unknown key.
+ */
+export function requireKnownKeys(owner: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) {
+      throw new OptionError(key, `${owner} has no option ${describe(key)}; it knows ${known.join(', ')}`);
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { arch, platform, versions } from 'node:process';
+import path from 'node:path';
+import nodeGypBuild from 'node-gyp-build';
+import type { Native } from '../typings/native';
+import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from './errors';
+
+/** The package's folder, from `lib/` and from `dist/` alike. */
+export const packageRoot = path.resolve(__dirname, '..');
+
+function load(): Native {
+  let addon: Native;
+  try {
+    addon = nodeGypBuild(packageRoot) as Native;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
+    throw new DeviceError(
+      'spherenet',
+      [
+        `The native addon could not be loaded on ${platform}-${arch} with Node ${versions.node}: ${reason}`,
+        `Looked in ${path.join(packageRoot, 'build', 'Release')} and ${path.join(packageRoot, 'prebuilds')}.`,
+        'Possible solutions:',
+        '- oneDNN must be there at run time: on Debian or Ubuntu, apt-get install libdnnl-dev',
+        '- build the addon: npm rebuild spherenet, or npm run build:native in a checkout (needs cmake and a C++17 compiler)',
+        '- npm 11 asks before it runs install scripts: allow the one of spherenet where no prebuilt binary fits',
+      ].join('\n'),
+      { cause },
+    );
+  }
+  addon.setErrorClasses({
+    shape: ShapeError,
+    dtype: DTypeError,
+    device: DeviceError,
+    option: OptionError,
+    data: DataError,
+    disposed: DisposedError,
+  });
+  return addon;
+}
+
+/** The addon. Nothing else in lib/ loads it. */
+export const native: Native = load();

@@ -1,0 +1,85 @@
+import { DataError, DeviceError, DTypeError, OptionError, ShapeError, describe } from '../errors';
+import { Tensor, type DType, type Shape } from '../tensor';
+
+/** How a shape reads in a message: `[N, H, W, C]` patterns beside `[2, 8, 8, 3]`. */
+export function formatShape(shape: Shape): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/** @throws {DTypeError | DisposedError} when `value` is no tensor, or a released one. */
+export function requireTensor(name: string, value: unknown): asserts value is Tensor {
+  if (!(value instanceof Tensor)) throw new DTypeError(name, `${name} must be a Tensor, but got ${describe(value)}`);
+  value.requireAlive(name);
+}
+
+/** @throws {DTypeError | DisposedError} when `value` is no tensor of floating type, or a released one. */
+export function requireFloat(name: string, value: unknown): asserts value is Tensor {
+  requireTensor(name, value);
+  if (value.dtype !== 'f32' && value.dtype !== 'f64') {
+    throw new DTypeError(name, `${name} must be f32 or f64, but is ${value.dtype}`);
+  }
+}
+
+/** @throws {ShapeError} when the rank is another or an extent is 0; `pattern` names the axes, such as `[N, H, W, C]`. */
+export function requireRank(name: string, tensor: Tensor, rank: number, pattern: string): void {
+  if (tensor.shape.length !== rank) {
+    throw new ShapeError(name, `${name} must have shape ${pattern}, but has ${formatShape(tensor.shape)}`);
+  }
+  if (tensor.size === 0) throw new ShapeError(name, `${name} must not be empty, but has shape ${formatShape(tensor.shape)}`);
+}
+
+/** @throws {ShapeError} when the shape is not exactly `expected`. */
+export function requireShape(name: string, tensor: Tensor, expected: Shape): void {
+  if (tensor.shape.length !== expected.length || tensor.shape.some((extent, axis) => extent !== expected[axis])) {
+    throw new ShapeError(name, `${name} must have shape ${formatShape(expected)}, but has ${formatShape(tensor.shape)}`);
+  }
+}
+
+/** @throws {DTypeError | DeviceError} when a tensor has another dtype or device than the first one. */
+export function requireAlike(first: [string, Tensor], ...others: [string, Tensor | null | undefined][]): void {
+  const [firstName, reference] = first;
+  for (const [name, tensor] of others) {
+    if (!tensor) continue;
+    requireFloat(name, tensor);
+    if (tensor.dtype !== reference.dtype) {
+      throw new DTypeError(name, `${name} is ${tensor.dtype} but ${firstName} is ${reference.dtype}; they must agree`);
+    }
+    if (tensor.device !== reference.device) {
+      throw new DeviceError(name, `${name} is on ${tensor.device} but ${firstName} is on ${reference.device}; move one of them`);
+    }
+  }
+}
+
+/**
+ * Class labels of a batch, checked before any operator runs.
+ * @throws {DTypeError | DisposedError | ShapeError | DataError}
+ */
+export function requireLabels(labels: Tensor, batch: number, classes: number): void {
+  requireTensor('labels', labels);
+  const dtype: DType = labels.dtype;
+  if (dtype !== 'i32') throw new DTypeError('labels', `labels must be i32, but are ${dtype}`);
+  requireShape('labels', labels, [batch]);
+  labels.data().forEach((label: number, i: number) => {
+    if (label < 0 || label >= classes) {
+      throw new DataError('labels', `labels[${i}] is ${label}, but there are ${classes} classes: 0 to ${classes - 1}`);
+    }
+  });
+}
+
+/** A number for both axes, or [vertical, horizontal]. */
+export type Pair = number | readonly [number, number];
+
+/** @throws {OptionError} unless both are integers of at least `min`. */
+export function requirePair(name: string, value: unknown, min: number): readonly [number, number] {
+  const pair = typeof value === 'number' ? [value, value] : value;
+  if (Array.isArray(pair) && pair.length === 2 && pair.every((n) => Number.isInteger(n) && (n as number) >= min)) {
+    return pair as unknown as readonly [number, number];
+  }
+  throw new OptionError(name, `${name} must be an integer of at least ${min}, or two of them, but got ${describe(value)}`);
+}
+
+/** @throws {OptionError} unless `value` is true or false. */
+export function requireBoolean(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new OptionError(name, `${name} must be true or false, but got ${describe(value)}`);
+}

@@ -1,0 +1,29 @@
+export { countCorrect } from './accuracy';
+export { affine, type AffineOptions } from './affine';
+export { batchNorm, type BatchNormOptions } from './batchNorm';
+export type { Pair } from './checks';
+export { conv2d, type ConvOptions } from './conv2d';
+export { add, concat, dropout, positive, type Positivity, relu, scale, sum } from './elementwise';
+export { linear } from './linear';
+export {
+  angularLogits,
+  type AngularLogitOptions,
+  angularSoftmax,
+  type AngularSoftmaxOptions,
+  softmaxCrossEntropy,
+} from './losses';
+export { matmul, type MatmulOptions } from './matmul';
+export { orthogonality } from './orthogonality';
+export { avgPool2d, globalAvgPool2d, maxPool2d, type PoolOptions } from './pooling';
+export { flatten, reshape } from './reshape';
+export {
+  type AngularOperator,
+  angularOperators,
+  defaultCurvature,
+  defaultNormGuard,
+  type NormGuard,
+  officialNormGuard,
+  sphereConv2d,
+  type SphereOptions,
+} from './sphereConv2d';
+export { sphereLinear } from './sphereLinear';

@@ -1,0 +1,28 @@
+import { record } from '../autograd';
+import { requireKnownKeys, ShapeError } from '../errors';
+import { native } from '../native';
+import { Tensor } from '../tensor';
+import { formatShape, requireBoolean, requireFloat } from './checks';
+import { scaledBy } from './elementwise';
+import { defaultNormGuard } from './sphereConv2d';
+
+/**
+ * How far filters are from orthonormal, `||W Wᵀ - I||_F²` over the filters flattened to the rows of W.
+ * @param weight `[O, ...]`, at least two axes.
+ * @param options.normalized Whether the rows are brought to unit length before, so that only angles count. A zero row
+ *   stays zero and costs 1. Default true.
+ * @returns A scalar.
+ * @throws {ShapeError | DTypeError | OptionError} naming the argument at fault.
+ */
+export function orthogonality(weight: Tensor, options: { normalized?: boolean } = {}): Tensor {
+  requireKnownKeys('orthogonality', options, ['normalized']);
+  const normalized = requireBoolean('normalized', options.normalized ?? true);
+  requireFloat('weight', weight);
+  if (weight.shape.length < 2 || weight.size === 0) {
+    throw new ShapeError('weight', `weight must have shape [O, ...] with elements, but has ${formatShape(weight.shape)}`);
+  }
+  const loss = Tensor.empty([], weight.dtype);
+  const gradient = Tensor.empty(weight.shape, weight.dtype);
+  native.orthogonality(weight.handle, normalized, defaultNormGuard.eps, loss.handle, gradient.handle);
+  return record('orthogonality', loss, [weight], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+}

@@ -1,0 +1,373 @@
+import type { Handle, NativeDType, TypedArray } from '../typings/native';
+import { type GraphNode, isGradEnabled, runBackward, withGrad } from './autograd';
+import type { Device } from './device';
+import { DataError, describe, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
+import { native } from './native';
+
+/**
+ * Element type: `f32`; `f64` for gradient checks (CPU only); `i32` for labels; `u8` for images.
+ */
+export type DType = NativeDType;
+/** Extents, outermost first; images are `[N, H, W, C]`. */
+export type Shape = readonly number[];
+/** Nested arrays of numbers, all of one length at each depth. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+const dtypes: readonly DType[] = ['f32', 'f64', 'i32', 'u8'];
+const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
+
+/** The innermost scope of {@link tidy}: what was made in it and not yet released. */
+let scope: Set<Tensor> | null = null;
+
+/**
+ * A contiguous, row-major array on a device, and a variable of the tape.
+ *
+ * Its memory is released by `dispose()`, at the end of a `using` block, at the end of the {@link tidy} scope it was
+ * made in, by `backward()` when it is an intermediate result, and at last by the garbage collector.
+ */
+export class Tensor {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly device: Device = 'cpu';
+  /** Whether `backward()` leaves a gradient here (leaves) or passes one on (results). */
+  requiresGrad = false;
+  /** The gradient, after `backward()`, of a leaf that requires one. */
+  grad: Tensor | null = null;
+  /** The operator this is the result of, while the tape holds it. @internal */
+  node: GraphNode | null = null;
+  /** Whether `backward()` has taken the node away. @internal */
+  differentiated = false;
+
+  #handle: Handle | null;
+  #kept = false;
+  #released: 'dispose' | 'backward' = 'dispose';
+
+  /** @internal Use {@link tensor}, {@link zeros} and the operators. */
+  constructor(handle: Handle, shape: Shape, dtype: DType) {
+    this.#handle = handle;
+    this.shape = shape;
+    this.dtype = dtype;
+    scope?.add(this);
+  }
+
+  /** An uninitialised tensor. @internal */
+  static empty(shape: Shape, dtype: DType): Tensor {
+    return new Tensor(native.empty(dtype, shape), shape, dtype);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Bytes of the elements. */
+  get bytes(): number {
+    return this.size * arrayTypes[this.dtype].BYTES_PER_ELEMENT;
+  }
+
+  get disposed(): boolean {
+    return this.#handle === null;
+  }
+
+  /** The native handle. @internal @throws {DisposedError} after release. */
+  get handle(): Handle {
+    this.requireAlive('tensor');
+    return this.#handle!;
+  }
+
+  /** @internal @throws {DisposedError} after release, calling this tensor `name`. */
+  requireAlive(name: string): void {
+    if (this.#handle !== null) return;
+    const why =
+      this.#released === 'backward'
+        ? 'backward() released it as an intermediate result; call keep() on it before, or backward({ retainGraph: true })'
+        : 'it was disposed, or its tidy() or noGrad() scope has ended; return it from the scope or call keep()';
+    throw new DisposedError(name, `${name} of shape ${describe([...this.shape])} was used after its release: ${why}`);
+  }
+
+  /** Releases the memory now. Doing it twice is allowed. */
+  dispose(): void {
+    if (this.#handle === null) return;
+    native.release(this.#handle);
+    this.#handle = null;
+    scope?.delete(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Excepts this tensor from the release by scopes and by `backward()`; `dispose()` still works. Returns itself. */
+  keep(): this {
+    this.#kept = true;
+    scope?.delete(this);
+    return this;
+  }
+
+  /** Whether keep() was called. @internal */
+  get kept(): boolean {
+    return this.#kept;
+  }
+
+  /** @internal */
+  releaseAfterBackward(): void {
+    if (this.#kept || this.disposed) return;
+    this.dispose();
+    this.#released = 'backward';
+  }
+
+  /** Leaves the current scope for the one around it. @internal */
+  moveToOuterScope(outer: Set<Tensor> | null): void {
+    if (!this.#kept && !this.disposed) outer?.add(this);
+  }
+
+  /** The elements, copied, in row-major order. */
+  data(): TypedArray {
+    const array = new arrayTypes[this.dtype](this.size);
+    native.read(this.handle, array);
+    return array;
+  }
+
+  /**
+   * The only element.
+   * @throws {ShapeError} when there are more.
+   */
+  item(): number {
+    if (this.size !== 1) {
+      throw new ShapeError('tensor', `item() needs a tensor of one element, but this one has shape ${describe([...this.shape])}`);
+    }
+    return this.data()[0];
+  }
+
+  /** The elements as nested arrays, a number for a scalar. */
+  toArray(): NestedNumbers {
+    const data = this.data();
+    let position = 0;
+    const build = (axis: number): NestedNumbers =>
+      axis === this.shape.length ? data[position++] : Array.from({ length: this.shape[axis] }, () => build(axis + 1));
+    return build(0);
+  }
+
+  /** The same memory, off the tape. */
+  detach(): Tensor {
+    return this.alias(this.shape);
+  }
+
+  /** A second tensor over the same memory, off the tape. @internal */
+  alias(shape: Shape = this.shape): Tensor {
+    return new Tensor(native.alias(this.handle, shape), shape, this.dtype);
+  }
+
+  /** A copy in memory of its own, off the tape. */
+  clone(): Tensor {
+    const copy = Tensor.empty(this.shape, this.dtype);
+    native.copy(this.handle, copy.handle);
+    return copy;
+  }
+
+  /**
+   * Overwrites the elements, from a typed array of the matching type and length or a tensor of the same shape.
+   * @throws {ShapeError | DTypeError}
+   */
+  assign(from: Tensor | TypedArray): this {
+    if (from instanceof Tensor) {
+      if (from.dtype !== this.dtype) throw new DTypeError('from', `assign() to ${this.dtype} got a tensor of ${from.dtype}`);
+      requireSameShape('from', from.shape, this.shape);
+      native.copy(from.handle, this.handle);
+    } else {
+      if (!(from instanceof arrayTypes[this.dtype])) {
+        throw new DTypeError('from', `assign() to ${this.dtype} needs a ${arrayTypes[this.dtype].name}, but got ${describe(from)}`);
+      }
+      requireSize('from', from.length, this.shape);
+      native.write(from, this.handle);
+    }
+    return this;
+  }
+
+  /** this + other, off the tape. @internal */
+  plus(other: Tensor): Tensor {
+    const sum = Tensor.empty(this.shape, this.dtype);
+    native.add(this.handle, other.handle, sum.handle);
+    return sum;
+  }
+
+  /**
+   * Adds d(this)/d(leaf) to the `grad` of every leaf that requires one. Intermediate results are released on the way
+   * unless `retainGraph`, or unless they were kept by `keep()`.
+   * @param options.gradient d(objective)/d(this); needed unless this has one element, and then 1.
+   * @throws {OptionError} when nothing was recorded for this tensor.
+   * @throws {ShapeError} when the gradient is missing or has another shape.
+   */
+  backward(options: { gradient?: Tensor; retainGraph?: boolean } = {}): void {
+    const { gradient, retainGraph = false } = options;
+    if (!this.node) {
+      throw new OptionError(
+        'tensor',
+        'backward() needs a tensor that was computed from one with requiresGrad, outside noGrad(), and not yet differentiated',
+      );
+    }
+    if (!gradient && this.size !== 1) {
+      throw new ShapeError('gradient', `backward() of shape ${describe([...this.shape])} needs options.gradient of that shape`);
+    }
+    if (gradient) {
+      requireSameShape('gradient', gradient.shape, this.shape);
+      if (gradient.dtype !== this.dtype) {
+        throw new DTypeError('gradient', `gradient must be ${this.dtype} like the tensor, but is ${gradient.dtype}`);
+      }
+    }
+    runBackward(this, gradient ? gradient.alias() : full(this.shape, 1, { dtype: this.dtype }), retainGraph);
+  }
+}
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
+function requireSize(name: string, length: number, shape: Shape): void {
+  if (length !== sizeOf(shape)) {
+    throw new ShapeError(name, `${name} has ${length} elements, but shape ${describe([...shape])} needs ${sizeOf(shape)}`);
+  }
+}
+
+function requireSameShape(name: string, got: Shape, expected: Shape): void {
+  if (got.length !== expected.length || got.some((extent, axis) => extent !== expected[axis])) {
+    throw new ShapeError(name, `${name} has shape ${describe([...got])}, but ${describe([...expected])} is needed`);
+  }
+}
+
+function checkShape(shape: Shape): void {
+  if (!Array.isArray(shape) || shape.length > 6 || !shape.every((extent) => Number.isInteger(extent) && extent >= 0)) {
+    throw new ShapeError('shape', `shape must be an array of at most 6 integers >= 0, but got ${describe(shape)}`);
+  }
+}
+
+function dtypeOf(array: TypedArray): DType {
+  const found = dtypes.find((dtype) => array instanceof arrayTypes[dtype]);
+  if (!found) throw new DTypeError('data', `data must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(array)}`);
+  return found;
+}
+
+function flatten(values: NestedNumbers, shape: number[]): number[] {
+  const flat: number[] = [];
+  const visit = (value: NestedNumbers, depth: number): void => {
+    if (typeof value === 'number') {
+      if (depth !== shape.length) throw new ShapeError('data', 'data must be nested evenly: a number stands where an array was expected');
+      flat.push(value);
+      return;
+    }
+    if (!Array.isArray(value)) throw new DTypeError('data', `data must hold numbers, but holds ${describe(value)}`);
+    if (value.length !== shape[depth]) {
+      throw new ShapeError('data', `data must be nested evenly: ${value.length} entries stand where ${shape[depth] ?? 'a number'} were expected`);
+    }
+    for (const entry of value as readonly NestedNumbers[]) visit(entry, depth + 1);
+  };
+  for (let at: NestedNumbers | undefined = values; Array.isArray(at); at = (at as readonly NestedNumbers[])[0]) shape.push(at.length);
+  visit(values, 0);
+  return flat;
+}
+
+/**
+ * A tensor holding a copy of `data`: a number, nested arrays, or a typed array with a shape.
+ * @param shape Extents; for a typed array without one, its length.
+ * @param options.dtype Default: the typed array's own, else `f32`.
+ * @throws {ShapeError} when the data does not fill the shape or is nested unevenly.
+ * @throws {DataError} when an integer type gets a fraction, NaN or a number out of its range.
+ */
+export function tensor(
+  data: NestedNumbers | TypedArray,
+  shape?: Shape,
+  options: { dtype?: DType; requiresGrad?: boolean } = {},
+): Tensor {
+  let extents: Shape;
+  let values: ArrayLike<number>;
+  let dtype = options.dtype;
+  if (typeof data === 'number' || Array.isArray(data)) {
+    const nested: number[] = [];
+    values = flatten(data as NestedNumbers, nested);
+    extents = shape ?? nested;
+    dtype ??= 'f32';
+  } else {
+    values = data as TypedArray;
+    dtype ??= dtypeOf(data as TypedArray);
+    extents = shape ?? [values.length];
+  }
+  requireOneOf('dtype', dtype, dtypes);
+  checkShape(extents);
+  requireSize('data', values.length, extents);
+  const array = values instanceof arrayTypes[dtype] ? values : convert(values, dtype);
+  const result = Tensor.empty([...extents], dtype);
+  native.write(array, result.handle);
+  result.requiresGrad = options.requiresGrad ?? false;
+  return result;
+}
+
+function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
+  const array = arrayTypes[dtype].from(values);
+  if (dtype === 'i32' || dtype === 'u8') {
+    for (let i = 0; i < values.length; i++) {
+      if (array[i] !== values[i]) throw new DataError('data', `data[${i}] is ${values[i]}, which ${dtype} cannot hold`);
+    }
+  }
+  return array;
+}
+
+/** A tensor of one value, default dtype `f32`. */
+export function full(shape: Shape, value: number, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+  const dtype = requireOneOf('dtype', options.dtype ?? 'f32', dtypes);
+  checkShape(shape);
+  const result = Tensor.empty([...shape], dtype);
+  native.fill(value, result.handle);
+  result.requiresGrad = options.requiresGrad ?? false;
+  return result;
+}
+
+/** A tensor of zeros. */
+export function zeros(shape: Shape, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+  return full(shape, 0, options);
+}
+
+/** A tensor of ones. */
+export function ones(shape: Shape, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+  return full(shape, 1, options);
+}
+
+/**
+ * Runs `body` and releases every tensor made in it, except those it returns (also inside arrays and plain objects)
+ * and those marked by `keep()`. Gradients of leaves are kept.
+ * @throws {OptionError} when the body is asynchronous: tensors made after its first `await` would be missed.
+ */
+export function tidy<R>(body: () => R): R {
+  const outer = scope;
+  const inner = new Set<Tensor>();
+  scope = inner;
+  try {
+    const result = body();
+    if (result instanceof Promise) throw new OptionError('body', 'the body of tidy() must not be asynchronous');
+    for (const kept of tensorsIn(result)) {
+      inner.delete(kept);
+      kept.moveToOuterScope(outer);
+    }
+    return result;
+  } finally {
+    scope = outer;
+    for (const made of inner) made.dispose();
+  }
+}
+
+function* tensorsIn(value: unknown): Generator<Tensor> {
+  if (value instanceof Tensor) yield value;
+  else if (Array.isArray(value)) for (const entry of value) yield* tensorsIn(entry);
+  else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const entry of Object.values(value)) yield* tensorsIn(entry);
+  }
+}
+
+/** {@link tidy} without recording: for evaluation. Activations are released as soon as the body returns. */
+export function noGrad<R>(body: () => R): R {
+  return withGrad(false, () => tidy(body));
+}
+
+export { isGradEnabled };
