@@ -1,0 +1,77 @@
+import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+
+/** Labelled images in memory. Made by {@link imageDataset} or a loader; the arrays are shared, never copied. */
+export interface ImageDataset {
+  readonly name: string;
+  /** Pixels 0..255 of shape [count, height, width, channels], row-major. */
+  readonly images: Uint8Array;
+  /** Class of each image, 0..classes.length-1, of shape [count]. */
+  readonly labels: Int32Array;
+  /** Number of images, at least 1. */
+  readonly count: number;
+  /** Pixels. */
+  readonly height: number;
+  /** Pixels. */
+  readonly width: number;
+  /** 1 for grey, 3 for red, green, blue. */
+  readonly channels: number;
+  /** Name of each class. */
+  readonly classes: readonly string[];
+}
+
+/** A training set and its test set. */
+export interface DatasetSplits {
+  readonly train: ImageDataset;
+  readonly test: ImageDataset;
+}
+
+/**
+ * Checks the arrays and bundles them; `count` is the number of labels.
+ * @throws {OptionError} when an extent is not a positive integer, or an array has the wrong type.
+ * @throws {ShapeError} when `images` does not hold count×height×width×channels bytes.
+ * @throws {DataError} when there is no image, or naming the first index whose label is no class.
+ */
+export function imageDataset(fields: Omit<ImageDataset, 'count'>): ImageDataset {
+  requireKnownKeys('imageDataset', fields, ['name', 'images', 'labels', 'height', 'width', 'channels', 'classes']);
+  const { name, images, labels, classes } = fields;
+  const height = requireNumber('height', fields.height, { min: 1, integer: true });
+  const width = requireNumber('width', fields.width, { min: 1, integer: true });
+  const channels = requireNumber('channels', fields.channels, { min: 1, integer: true });
+  requireArray('images', images, Uint8Array);
+  requireArray('labels', labels, Int32Array);
+  const count = labels.length;
+  if (count === 0) throw new DataError('labels', `${name} has no images`);
+  const expected = count * height * width * channels;
+  if (images.length !== expected) {
+    const shape = [count, height, width, channels].join('×');
+    throw new ShapeError('images', `images of ${name} must hold ${shape} = ${expected} bytes, but has ${images.length}`);
+  }
+  const bad = labels.findIndex((label) => label < 0 || label >= classes.length);
+  if (bad !== -1) {
+    const range = `0..${classes.length - 1}`;
+    throw new DataError('labels', `labels of ${name} must be in ${range}, but the one at index ${bad} is ${labels[bad]}`);
+  }
+  return { name, images, labels, count, height, width, channels, classes };
+}
+
+function requireArray(argument: string, value: unknown, type: Uint8ArrayConstructor | Int32ArrayConstructor): void {
+  if (!(value instanceof type)) {
+    throw new OptionError(argument, `${argument} must be a ${type.name}, but got ${describe(value)}`);
+  }
+}
+
+/**
+ * The images from `start` up to, not including, `end`: a view of the same arrays.
+ * @throws {OptionError} unless 0 ≤ start < end ≤ dataset.count.
+ */
+export function subset(dataset: ImageDataset, start: number, end: number): ImageDataset {
+  requireNumber('start', start, { min: 0, below: dataset.count, integer: true });
+  requireNumber('end', end, { above: start, max: dataset.count, integer: true });
+  const bytesPerImage = dataset.height * dataset.width * dataset.channels;
+  return {
+    ...dataset,
+    images: dataset.images.subarray(start * bytesPerImage, end * bytesPerImage),
+    labels: dataset.labels.subarray(start, end),
+    count: end - start,
+  };
+}
