@@ -127,7 +127,8 @@ std::vector<Placement> placements(const std::int32_t* numbers, std::size_t image
   result.reserve(images);
   for (std::size_t i = 0; i < images; ++i) {
     const std::int32_t* placement = numbers + 3 * i;
-    result.push_back({placement[0] - padding, placement[1] - padding, (placement[2] & 1) != 0, (placement[2] & 2) != 0});
+    const bool flip_horizontal = (placement[2] & 1) != 0, flip_vertical = (placement[2] & 2) != 0;
+    result.push_back({placement[0] - padding, placement[1] - padding, flip_horizontal, flip_vertical});
   }
   return result;
 }

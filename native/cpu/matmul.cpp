@@ -64,7 +64,8 @@ void multiply_plainly(const Matrix& a, const Matrix& b, const T* bias, T* c) {
     for (std::int64_t inner = 0; inner < a.columns(); ++inner) {
       const T factor = left[row * a.row_stride() + inner * a.column_stride()];
       const T* values = right + inner * b.row_stride();
-      for (std::int64_t column = 0; column < width; ++column) out[column] += factor * values[column * b.column_stride()];
+      const std::int64_t step = b.column_stride();
+      for (std::int64_t column = 0; column < width; ++column) out[column] += factor * values[column * step];
     }
   }
 }

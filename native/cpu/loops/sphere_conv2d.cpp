@@ -146,49 +146,68 @@ struct SigmoidFilters {
   const T* dc_dk;
 };
 
-// One position, `count` filters. Functions of their own with restrict pointers: inlined into an OpenMP region, GCC 12
-// leaves these loops scalar.
+// A block of positions: rows of `filters` outputs, of which [first, last) belong to one group, and one inverse norm a
+// position, `groups` apart. Functions of their own with restrict pointers: inlined into an OpenMP region, GCC 12
+// leaves their loops scalar.
+struct Block {
+  std::int64_t positions;
+  int filters, groups, first, last;
+};
+
 template <typename T, typename Filters>
-__attribute__((noinline)) void forward_row(T* __restrict cosine, T* __restrict y, const T* __restrict bias, T inverse,
-                                           const Filters filters, int first, int last) {
+__attribute__((noinline)) void forward_block(T* __restrict cosine, T* __restrict y, const T* __restrict inv_patch_norm,
+                                           const T* __restrict bias, const Filters filters, const Block block) {
+  for (std::int64_t position = 0; position < block.positions; ++position) {
+    const T inverse = inv_patch_norm[position * block.groups];
+    T* __restrict cosine_row = cosine + position * block.filters;
+    T* __restrict y_row = y + position * block.filters;
 #pragma omp simd
-  for (int o = first; o < last; ++o) {
-    const T s = math::clamp_cosine(cosine[o] * inverse);
-    cosine[o] = s;
-    y[o] = filters.value(o, s) + bias[o];
+    for (int o = block.first; o < block.last; ++o) {
+      const T s = math::clamp_cosine(cosine_row[o] * inverse);
+      cosine_row[o] = s;
+      y_row[o] = filters.value(o, s) + bias[o];
+    }
   }
 }
 
-// Returns sum(u s).
 template <typename T, typename Filters, bool with_dk, bool with_dbias>
-__attribute__((noinline)) T backward_row(const T* __restrict dy, const T* __restrict cosine, T* __restrict v,
-                                         T* __restrict radial, T* __restrict dk, T* __restrict dbias, T inverse,
-                                         const Filters filters, int first, int last) {
-  T sum = 0;
+__attribute__((noinline)) void backward_block(const T* __restrict dy, const T* __restrict cosine,
+                                            const T* __restrict inv_patch_norm, T* __restrict v, T* __restrict r,
+                                            T* __restrict radial, T* __restrict dk, T* __restrict dbias,
+                                            const Filters filters, const Block block) {
+  for (std::int64_t position = 0; position < block.positions; ++position) {
+    const T inverse = inv_patch_norm[position * block.groups];
+    const T* __restrict dy_row = dy + position * block.filters;
+    const T* __restrict cosine_row = cosine + position * block.filters;
+    T* __restrict v_row = v + position * block.filters;
+    T sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int o = first; o < last; ++o) {
-    const T s = cosine[o];
-    const T u = dy[o] * filters.gradient(o, s);
-    v[o] = u * inverse;
-    sum += u * s;
-    radial[o] += u * s;
-    if (with_dk) dk[o] += dy[o] * filters.curvature_gradient(o, s);
-    if (with_dbias) dbias[o] += dy[o];
+    for (int o = block.first; o < block.last; ++o) {
+      const T s = cosine_row[o];
+      const T u = dy_row[o] * filters.gradient(o, s);
+      v_row[o] = u * inverse;
+      sum += u * s;
+      radial[o] += u * s;
+      if (with_dk) dk[o] += dy_row[o] * filters.curvature_gradient(o, s);
+      if (with_dbias) dbias[o] += dy_row[o];
+    }
+    r[position * block.groups] = sum * inverse * inverse;
   }
-  return sum;
 }
 
 template <typename T, typename Filters>
-void forward_rows(T* cosine, T* y, const T* inv_patch_norm, std::int64_t positions, int filters, int groups,
+void forward_with(T* cosine, T* y, const T* inv_patch_norm, std::int64_t positions, int filters, int groups,
                   const SphereFilters<T>& parameters) {
   const Filters per_filter(parameters);
-  const T* bias = parameters.bias;
   const int width = filters / groups;
+  const std::int64_t blocks = (positions + block_positions - 1) / block_positions;
 #pragma omp parallel for schedule(static) if (positions * filters > parallel_threshold)
-  for (std::int64_t position = 0; position < positions; ++position) {
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t first = block * block_positions;
+    const std::int64_t count = positions - first < block_positions ? positions - first : block_positions;
     for (int group = 0; group < groups; ++group) {
-      forward_row<T, Filters>(cosine + position * filters, y + position * filters, bias,
-                              inv_patch_norm[position * groups + group], per_filter, group * width, (group + 1) * width);
+      forward_block<T, Filters>(cosine + first * filters, y + first * filters, inv_patch_norm + first * groups + group,
+                              parameters.bias, per_filter, {count, filters, groups, group * width, (group + 1) * width});
     }
   }
 }
@@ -198,11 +217,11 @@ void forward(Angular angular, T* cosine, T* y, const T* inv_patch_norm, std::int
              const SphereFilters<T>& parameters) {
   switch (angular) {
     case Angular::linear:
-      return forward_rows<T, LinearFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+      return forward_with<T, LinearFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
     case Angular::cosine:
-      return forward_rows<T, CosineFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+      return forward_with<T, CosineFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
     case Angular::sigmoid:
-      return forward_rows<T, SigmoidFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
+      return forward_with<T, SigmoidFilters<T>>(cosine, y, inv_patch_norm, positions, filters, groups, parameters);
   }
 }
 
@@ -226,16 +245,14 @@ void backward_rows(const T* dy, const T* cosine, const T* inv_patch_norm, T* v, 
 #pragma omp for schedule(static)
     for (std::int64_t block = 0; block < blocks; ++block) {
       for (int i = 0; i < all_sums; ++i) radial[i] = 0;
-      const std::int64_t end = (block + 1) * block_positions;
-      for (std::int64_t position = block * block_positions; position < (end < positions ? end : positions); ++position) {
-        const std::int64_t row = position * filters;
-        for (int group = 0; group < groups; ++group) {
-          const T inverse = inv_patch_norm[position * groups + group];
-          const T sum = backward_row<T, Filters, with_dk, with_dbias>(dy + row, cosine + row, v + row, radial, dk, dbias,
-                                                                      inverse, per_filter, group * width,
-                                                                      (group + 1) * width);
-          r[position * groups + group] = sum * inverse * inverse;
-        }
+      const std::int64_t first = block * block_positions;
+      const std::int64_t count = positions - first < block_positions ? positions - first : block_positions;
+      for (int group = 0; group < groups; ++group) {
+        const std::int64_t offset = first * groups + group;
+        backward_block<T, Filters, with_dk, with_dbias>(dy + first * filters, cosine + first * filters,
+                                                      inv_patch_norm + offset, v + first * filters, r + offset, radial,
+                                                      dk, dbias, per_filter,
+                                                      {count, filters, groups, group * width, (group + 1) * width});
       }
       for (int i = 0; i < all_sums; ++i) total[i] += radial[i];
     }
