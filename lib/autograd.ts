@@ -55,9 +55,9 @@ export function record(
  * Walks the tape from `root` and adds gradients to the leaves that require them. Unless `retainGraph`, everything the
  * tape holds is released on the way: saved tensors, and intermediate results that were not kept by `keep()`.
  */
-export function runBackward(root: Tensor, seed: Tensor, retainGraph: boolean): void {
-  const pending = new Map<Tensor, Tensor>([[root, seed]]);
+export function runBackward(root: Tensor, seed: () => Tensor, retainGraph: boolean): void {
   const queue = reachable(root);
+  const pending = new Map<Tensor, Tensor>([[root, seed()]]);
   for (const tensor of queue) {
     const grad = pending.get(tensor);
     pending.delete(tensor);
@@ -92,7 +92,10 @@ function reachable(root: Tensor): Tensor[] {
     for (const input of tensor.node?.inputs ?? []) {
       if (input?.node) found.add(input);
       else if (input?.differentiated) {
-        throw new OptionError('tensor', 'backward() reached a result that an earlier backward() differentiated; that one needs { retainGraph: true }');
+        throw new OptionError(
+          'tensor',
+          'backward() reached a result that an earlier backward() differentiated; that one needs { retainGraph: true }',
+        );
       }
     }
   }

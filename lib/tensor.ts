@@ -1,7 +1,7 @@
 import type { Handle, NativeDType, TypedArray } from '../typings/native';
 import { type GraphNode, isGradEnabled, runBackward, withGrad } from './autograd';
 import type { Device } from './device';
-import { DataError, describe, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
+import { DataError, describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
 import { native } from './native';
 
 /**
@@ -50,8 +50,12 @@ export class Tensor {
     scope?.add(this);
   }
 
-  /** An uninitialised tensor. @internal */
+  /** An uninitialised tensor. @internal @throws {DeviceError} when there is no memory for it. */
   static empty(shape: Shape, dtype: DType): Tensor {
+    // Beyond this the native side's 64-bit sizes might wrap round.
+    if (sizeOf(shape) > Number.MAX_SAFE_INTEGER / 8) {
+      throw new DeviceError('memory', `out of memory: no device holds a tensor of shape ${describe([...shape])}`);
+    }
     return new Tensor(native.empty(dtype, shape), shape, dtype);
   }
 
@@ -160,6 +164,7 @@ export class Tensor {
 
   /** A copy in memory of its own, off the tape. */
   clone(): Tensor {
+    this.requireAlive('tensor');
     const copy = Tensor.empty(this.shape, this.dtype);
     native.copy(this.handle, copy.handle);
     return copy;
@@ -215,7 +220,8 @@ export class Tensor {
         throw new DTypeError('gradient', `gradient must be ${this.dtype} like the tensor, but is ${gradient.dtype}`);
       }
     }
-    runBackward(this, gradient ? gradient.alias() : full(this.shape, 1, { dtype: this.dtype }), retainGraph);
+    const seed = () => gradient?.alias() ?? full(this.shape, 1, { dtype: this.dtype });
+    runBackward(this, seed, retainGraph);
   }
 }
 

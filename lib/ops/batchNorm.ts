@@ -59,6 +59,10 @@ export function batchNorm(x: Tensor, options: BatchNormOptions): Tensor {
   return checked.training ? train(x, checked) : infer(x, checked);
 }
 
+function emptyLike(tensor: Tensor): Tensor {
+  return Tensor.empty(tensor.shape, tensor.dtype);
+}
+
 function train(x: Tensor, { gamma, beta, runningMean, runningVariance, momentum, eps, relu }: Checked): Tensor {
   const y = Tensor.empty(x.shape, x.dtype);
   const mean = Tensor.empty(gamma.shape, x.dtype);
@@ -68,7 +72,7 @@ function train(x: Tensor, { gamma, beta, runningMean, runningVariance, momentum,
     y.handle, mean.handle, variance.handle, eps, momentum, relu,
   );
   return record('batchNorm', y, [x, gamma, beta], [mean, variance], (dy) => {
-    const [dx, dgamma, dbeta] = [x, gamma, beta].map((input) => Tensor.empty(input.shape, x.dtype)) as [Tensor, Tensor, Tensor];
+    const [dx, dgamma, dbeta] = [x, gamma, beta].map(emptyLike);
     native.batchNormBackward(
       x.handle, gamma.handle, mean.handle, variance.handle, y.handle, dy.handle,
       dx.handle, dgamma.handle, dbeta.handle, eps, relu,
@@ -99,7 +103,7 @@ function infer(x: Tensor, { gamma, beta, runningMean, runningVariance, eps, relu
       if (relu) native.reluBackward(y.handle, dy.handle, passed.handle);
       else native.copy(dy.handle, passed.handle);
       const normalized = divide(x, runningMean);
-      const [dnormalized, dgamma, dbeta] = [x, gamma, beta].map((input) => Tensor.empty(input.shape, x.dtype)) as [Tensor, Tensor, Tensor];
+      const [dnormalized, dgamma, dbeta] = [x, gamma, beta].map(emptyLike);
       native.affineBackward(
         normalized.handle, gamma.handle, passed.handle, dnormalized.handle, dgamma.handle, dbeta.handle,
       );

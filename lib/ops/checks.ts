@@ -69,13 +69,15 @@ export function requireLabels(labels: Tensor, batch: number, classes: number): v
 /** A number for both axes, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
 
+// What the native side's integers hold.
+const largestInteger = 2 ** 31 - 1;
+
 /** @throws {OptionError} unless both are integers of at least `min`. */
 export function requirePair(name: string, value: unknown, min: number): readonly [number, number] {
   const pair = typeof value === 'number' ? [value, value] : value;
-  if (Array.isArray(pair) && pair.length === 2 && pair.every((n) => Number.isInteger(n) && (n as number) >= min)) {
-    return pair as unknown as readonly [number, number];
-  }
-  throw new OptionError(name, `${name} must be an integer of at least ${min}, or two of them, but got ${describe(value)}`);
+  const isAllowed = (n: unknown) => Number.isInteger(n) && (n as number) >= min && (n as number) <= largestInteger;
+  if (Array.isArray(pair) && pair.length === 2 && pair.every(isAllowed)) return pair as unknown as readonly [number, number];
+  throw new OptionError(name, `${name} must be an integer from ${min} below 2^31, or two of them, but got ${describe(value)}`);
 }
 
 /** @throws {OptionError} unless `value` is true or false. */

@@ -138,6 +138,7 @@ function concatChannels(tensors: readonly Tensor[]): number[] {
   if (first.shape.length === 0) throw new ShapeError('tensors[0]', 'tensors[0] must have a channel axis, but is a scalar');
   others.forEach((other, i) => {
     const name = `tensors[${i + 1}]`;
+    requireFloat(name, other);
     requireAlike(['tensors[0]', first], [name, other]);
     requireShape(name, other, [...first.shape.slice(0, -1), other.shape.at(-1) ?? 0]);
   });

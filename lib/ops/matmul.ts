@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import { type Shape, Tensor } from '../tensor';
 import { formatShape, requireAlike, requireBoolean, requireFloat, requireRank } from './checks';
 
 export interface MatmulOptions {
@@ -27,8 +27,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   requireRank('a', a, 2, transposeA ? '[K, M]' : '[M, K]');
   requireRank('b', b, 2, transposeB ? '[N, K]' : '[K, N]');
   if (a.shape[transposeA ? 0 : 1] !== b.shape[transposeB ? 1 : 0]) {
-    const operand = (tensor: Tensor, transposed: boolean) => `${formatShape(tensor.shape)}${transposed ? ' transposed' : ''}`;
-    throw new ShapeError('b', `b of ${operand(b, transposeB)} does not fit a of ${operand(a, transposeA)}: the inner extents differ`);
+    const operand = (shape: Shape, transposed: boolean) => `${formatShape(shape)}${transposed ? ' transposed' : ''}`;
+    const [left, right] = [operand(a.shape, transposeA), operand(b.shape, transposeB)];
+    throw new ShapeError('b', `b of ${right} does not fit a of ${left}: the inner extents differ`);
   }
   return record('matmul', product(a, b, transposeA, transposeB), [a, b], [], (dc) => [
     a.requiresGrad ? (transposeA ? product(b, dc, transposeB, true) : product(dc, b, false, !transposeB)) : null,

@@ -35,7 +35,7 @@ function pooledShape(x: Tensor, geometry: PoolGeometry): number[] {
   requireFloat('x', x);
   requireRank('x', x, 4, '[N, H, W, C]');
   const [n, h, w, channels] = x.shape as [number, number, number, number];
-  const [kernelH, kernelW, strideH, strideW, paddingH, paddingW] = geometry as unknown as [number, number, number, number, number, number];
+  const [kernelH, kernelW, strideH, strideW, paddingH, paddingW] = geometry;
   const outH = windowExtent(h, kernelH, strideH, paddingH, 1);
   const outW = windowExtent(w, kernelW, strideW, paddingW, 1);
   if (outH < 1 || outW < 1) {

@@ -17,7 +17,8 @@ function resolveShape(x: Tensor, shape: Shape): number[] {
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const resolved = shape.map((extent) => (extent === -1 ? x.size / known : extent));
   if (!resolved.every(Number.isInteger) || sizeOf(resolved) !== x.size) {
-    throw new ShapeError('shape', `x of shape ${formatShape(x.shape)} has ${x.size} elements, which do not fill ${formatShape(shape)}`);
+    const found = `x of shape ${formatShape(x.shape)} has ${x.size} elements`;
+    throw new ShapeError('shape', `${found}, which do not fill ${formatShape(shape)}`);
   }
   return resolved;
 }

@@ -10,6 +10,10 @@ namespace sn::cpu {
 namespace {
 
 // Direct loops in float64: the reference that gradient checks run on. Not for speed.
+
+// Below this many multiply-adds waking the threads costs more than they save.
+constexpr std::int64_t parallel_threshold = 1 << 20;
+
 struct Extents {
   std::int64_t images, in_h, in_w, channels, out_h, out_w, filters;
   Extents(const Tensor& x, const Tensor& y)
@@ -45,7 +49,7 @@ void reference_conv_forward(const Tensor& x, const Tensor& w, const Tensor& bias
   const double *input = x.read<double>(), *filters = w.read<double>(), *offset = bias.read<double>();
   double* output = y.write<double>();
   for (std::int64_t i = 0; i < y.count(); ++i) output[i] = offset ? offset[i % e.filters] : 0.0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (e.images > 1 && y.count() * w.count() / e.filters > parallel_threshold)
   for (std::int64_t n = 0; n < e.images; ++n) {
     for_each_product(n, e, geometry, [&](auto i, auto j, auto k) { output[k] += input[i] * filters[j]; });
   }
@@ -56,7 +60,7 @@ void reference_conv_backward_data(const Tensor& dy, const Tensor& w, const Tenso
   const double *gradient = dy.read<double>(), *filters = w.read<double>();
   double* output = dx.write<double>();
   std::fill_n(output, dx.count(), 0.0);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (e.images > 1 && dy.count() * w.count() / e.filters > parallel_threshold)
   for (std::int64_t n = 0; n < e.images; ++n) {
     for_each_product(n, e, geometry, [&](auto i, auto j, auto k) { output[i] += gradient[k] * filters[j]; });
   }

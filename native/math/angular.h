@@ -136,7 +136,9 @@ struct Sigmoid {  // g = c tanh(a / 2k), c = 1 / tanh(pi / 4k): eq. 4 in a form 
 };
 
 template <typename T>
-SN_HD Sigmoid<T> make_sigmoid(double k) {
+SN_HD Sigmoid<T> make_sigmoid(double curvature) {
+  // Far below what float32 tells from a step function; smaller ones would make 1/k infinite.
+  const double k = curvature > 1e-12 ? curvature : 1e-12;
   const double quarter = pi / (4 * k);
   const double hyperbolic_sine = sinh(quarter < 300 ? quarter : 300.0);
   return {T(1 / (2 * k)), T(1 / tanh(quarter)), T(pi / (4 * k * k) / (hyperbolic_sine * hyperbolic_sine))};

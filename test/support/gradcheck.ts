@@ -37,6 +37,7 @@ function numericGradient(objective: () => number, input: Tensor): Float64Array {
 
 /** The relative error, in max-norm, of each gradient that `compute` gives for `inputs`. */
 export function gradientErrors(compute: Differentiable, inputs: Tensor[]): number[] {
+  for (const input of inputs) input.grad = null;
   const output = compute(...inputs);
   const direction = Float64Array.from(normals(output.size, 99));
   output.backward({ gradient: tensor(direction, output.shape) });

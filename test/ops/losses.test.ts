@@ -1,0 +1,266 @@
+import { DataError, DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
+import { memoryStats } from '../../lib/device';
+import {
+  angularLogits,
+  type AngularOperator,
+  angularOperators,
+  angularSoftmax,
+  type AngularSoftmaxOptions,
+  scale,
+  softmaxCrossEntropy,
+} from '../../lib/ops';
+import { noGrad, ones, type Tensor, tensor, zeros } from '../../lib/tensor';
+import { expectGradients } from '../support/gradcheck';
+import { type Inputs, type Params, testParity } from '../support/parity';
+import { angle, dot, expectError, isFinite, isZero, norm, random, randomLabels, relativeError } from '../support/tensors';
+
+function lossOf({ x, w, logits, labels }: Inputs, params: Params): Record<string, Tensor> {
+  const { loss: kind, ...options } = params;
+  if (kind === 'softmax') return { loss: softmaxCrossEntropy(logits, labels, options) };
+  return { ...angularSoftmax(x, w, labels, options) };
+}
+
+testParity('losses.safetensors', lossOf);
+
+describe('softmax cross entropy', () => {
+  test.each([0, 0.01, 0.3])('gradients with label smoothing %p', (labelSmoothing) => {
+    const labels = randomLabels(5, 4, 1);
+    expectGradients((logits) => softmaxCrossEntropy(logits, labels, { labelSmoothing }), random([5, 4], 2));
+    expectGradients((logits) => scale(softmaxCrossEntropy(scale(logits, 3), labels, { labelSmoothing }), -2), random([5, 4], 3));
+  });
+
+  test('of equal logits is log(classes), with any smoothing', () => {
+    for (const labelSmoothing of [0, 0.1]) {
+      expect(softmaxCrossEntropy(zeros([3, 10]), randomLabels(3, 10, 1), { labelSmoothing }).item()).toBeCloseTo(Math.log(10), 6);
+    }
+  });
+
+  test.each(['f32', 'f64'] as const)('of huge logits is finite in %s', (dtype) => {
+    const logits = tensor([[1e4, -1e4, 0]], [1, 3], { dtype, requiresGrad: true });
+    const loss = softmaxCrossEntropy(logits, tensor(Int32Array.of(1)), { labelSmoothing: 0.1 });
+    // The largest logit, less the mean of the logits under (0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3).
+    expect(loss.item() / (1e4 + 0.9 * 1e4)).toBeCloseTo(1, 6);
+    loss.backward();
+    expect(isFinite(logits.grad!)).toBe(true);
+  });
+});
+
+const margins = (operator: AngularOperator) => (operator === 'linear' ? [1, 1.5, 2, 2.5, 3, 4] : [1, 2, 3, 4]);
+
+describe.each(angularOperators)('angular softmax, %s', (operator) => {
+  const labels = randomLabels(8, 4, 1);
+  const lossWith = (options: AngularSoftmaxOptions) => (x: Tensor, w: Tensor) =>
+    scale(angularSoftmax(x, w, labels, { operator, ...options }).loss, 0.7);
+
+  describe.each(margins(operator))('margin %p', (margin) => {
+    test.each([0, 5, 100])('gradients with annealing %p', (annealing) => {
+      expectGradients(lossWith({ margin, annealing }), random([8, 5], 2), random([4, 5], 3));
+    });
+
+    test('gradients with a radius', () => {
+      expectGradients(lossWith({ margin, radius: 4 }), random([8, 5], 2), random([4, 5], 3));
+    });
+  });
+
+  if (operator === 'sigmoid') {
+    test.each([0.1, 0.7])('gradients with k %p', (k) => {
+      expectGradients(lossWith({ k, margin: 2 }), random([8, 5], 2), random([4, 5], 3));
+    });
+  }
+
+  test('gradients only for what requires one', () => {
+    const [x, w] = [random([8, 5], 2), random([4, 5], 3)];
+    w.requiresGrad = false;
+    lossWith({ margin: 2 })(x, w).backward();
+    expect(w.grad).toBeNull();
+    expect(x.grad!.shape).toEqual([8, 5]);
+  });
+
+  test.each(['f32', 'f64'] as const)('logits and theta in %s: without margin and off the tape', (dtype) => {
+    const [x, w] = [random([8, 5], 2, dtype), random([4, 5], 3, dtype)];
+    const { loss, logits, theta } = angularSoftmax(x, w, labels, { operator, margin: 3 });
+    const rows = (of: Tensor) => Array.from({ length: of.shape[0] }, (_, i) => of.data().slice(i * 5, i * 5 + 5));
+    const angles = rows(x).map((feature) => rows(w).map((weight) => angle(feature, weight)));
+    const expected = rows(x).flatMap((feature, i) => angles[i].map((found) => norm(feature) * value(operator, found)));
+    expect(relativeError(logits.data(), expected)).toBeLessThan(1e-6);
+    const own = angles.map((row, i) => row[labels.data()[i]]);
+    expect(theta.item()).toBeCloseTo(own.reduce((total, found) => total + found, 0) / 8, 5);
+    expect([loss, logits, theta].map((result) => [result.shape, result.requiresGrad])).toEqual([[[], true], [[8, 4], false], [[], false]]);
+  });
+
+  test('angularLogits are the logits of the loss', () => {
+    const [x, w] = [random([8, 5], 2, 'f32'), random([4, 5], 3, 'f32')];
+    for (const options of [{ operator }, { operator, radius: 7 }]) {
+      const before = memoryStats().storages;
+      const logits = angularLogits(x, w, options);
+      expect(memoryStats().storages).toBe(before + 1);
+      expect(logits.requiresGrad).toBe(false);
+      expect(logits.data()).toEqual(angularSoftmax(x, w, labels, { ...options, margin: 2 }).logits.data());
+    }
+  });
+
+  test('the length of features counts as a factor, or not at all with a radius', () => {
+    const [x, w] = [random([3, 5], 2), random([4, 5], 3)];
+    const [long, longW] = noGrad(() => [scale(x, 3), scale(w, 5)]);
+    const logits = angularLogits(x, w, { operator });
+    expect(relativeError(angularLogits(long, longW, { operator }).data(), logits.data().map((found) => 3 * found))).toBeLessThan(1e-12);
+    const fixed = angularLogits(x, w, { operator, radius: 4 });
+    expect(relativeError(angularLogits(long, longW, { operator, radius: 4 }).data(), fixed.data())).toBeLessThan(1e-12);
+  });
+
+  test('gradients have no part along the weights, nor with a radius along the features', () => {
+    const [x, w] = [random([8, 5], 2), random([4, 5], 3)];
+    angularSoftmax(x, w, labels, { operator, margin: 2, radius: 4 }).loss.backward();
+    for (const [matrix, gradient] of [[x, x.grad!], [w, w.grad!]]) {
+      expect(norm(gradient.data())).toBeGreaterThan(0);
+      for (let row = 0; row < matrix.shape[0]; row++) {
+        const [from, to] = [row * 5, row * 5 + 5];
+        expect(Math.abs(dot(matrix.data().slice(from, to), gradient.data().slice(from, to)))).toBeLessThan(1e-12);
+      }
+    }
+  });
+
+  test('zero features and weights: a finite loss, and no gradient for them', () => {
+    const [x, w] = [random([8, 5], 2, 'f32'), random([4, 5], 3, 'f32')];
+    x.assign(x.data().fill(0, 0, 5));
+    w.assign(w.data().fill(0, 5, 10));
+    const { loss, logits } = angularSoftmax(x, w, labels, { operator, margin: 2 });
+    expect(isFinite(logits)).toBe(true);
+    expect(isZero(logits.data().slice(0, 4))).toBe(true);
+    loss.backward();
+    expect(isZero(x.grad!.data().slice(0, 5))).toBe(true);
+    expect(isZero(w.grad!.data().slice(5, 10))).toBe(true);
+    expect([x.grad!, w.grad!].map(isFinite)).toEqual([true, true]);
+    expect(isZero(x.grad!.data())).toBe(false);
+  });
+
+  test.each(['f32', 'f64'] as const)('at the poles: finite in %s', (dtype) => {
+    for (const [factor, margin] of [[3, 1], [3, 4], [-0.5, 1], [-0.5, 4]]) {
+      const w = random([4, 5], 3, dtype);
+      const x = noGrad(() => scale(w, factor));
+      x.requiresGrad = true;
+      const { loss, theta } = angularSoftmax(x, w, tensor(Int32Array.of(0, 1, 2, 3)), { operator, margin });
+      expect(Math.abs(theta.item() - (factor > 0 ? 0 : Math.PI))).toBeLessThan(1e-3);
+      loss.backward();
+      expect([loss, x.grad!, w.grad!].map(isFinite)).toEqual([true, true, true]);
+    }
+  });
+
+  test.each([1e-3, 0.01, Math.PI - 0.01, Math.PI - 1e-3])('a small step down lowers an angle of %p to the own class', (theta) => {
+    for (const dtype of ['f32', 'f64'] as const) {
+      const x = tensor([[Math.cos(theta), Math.sin(theta)]], [1, 2], { dtype, requiresGrad: true });
+      const w = tensor([[1, 0], [0, 0]], [2, 2], { dtype });
+      angularSoftmax(x, w, tensor(Int32Array.of(0)), { operator, margin: 2, radius: 1 }).loss.backward();
+      const [values, gradient] = [x.data(), x.grad!.data()];
+      const reach = (0.1 * Math.sin(theta)) / norm(gradient);
+      const moved = Array.from(values, (found, i) => found - reach * gradient[i]);
+      expect(angle(values, [1, 0]) - angle(moved, [1, 0])).toBeGreaterThan(0.05 * Math.sin(theta));
+    }
+  });
+});
+
+/** g by the paper's lines (eq. 2-4), k = 0.3. */
+function value(operator: AngularOperator, theta: number): number {
+  if (operator === 'linear') return 1 - (2 * theta) / Math.PI;
+  if (operator === 'cosine') return Math.cos(theta);
+  const limit = Math.exp(-Math.PI / 0.6);
+  const rising = Math.exp(theta / 0.3 - Math.PI / 0.6);
+  return (((1 + limit) / (1 - limit)) * (1 - rising)) / (1 + rising);
+}
+
+function marginValue(operator: AngularOperator, theta: number, m: number): number {
+  if (operator === 'linear') return 1 - (2 * m * theta) / Math.PI;
+  const sector = Math.min(Math.floor((m * theta) / Math.PI), m - 1);
+  return value(operator, m * theta - sector * Math.PI) - 2 * sector;
+}
+
+/** g_m(theta), read off the loss of one feature of length 1 between its class and one without direction. */
+function measured(operator: AngularOperator, theta: number, margin: number, annealing = 0): number {
+  return noGrad(() => {
+    const x = tensor([[Math.cos(theta), Math.sin(theta)]], [1, 2], { dtype: 'f64' });
+    const w = tensor([[2, 0], [0, 0]], [2, 2], { dtype: 'f64' });
+    const { loss } = angularSoftmax(x, w, tensor(Int32Array.of(0)), { operator, margin, annealing });
+    return -Math.log(Math.expm1(loss.item()));
+  });
+}
+
+describe.each(angularOperators.flatMap((operator) => [...margins(operator), 5].map((m) => [operator, m] as const)))(
+  'g_m of %s with m = %p',
+  (operator, m) => {
+    const steps = 1000;
+    const angles = Array.from({ length: steps + 1 }, (_, i) => (i * Math.PI) / steps);
+    const values = angles.map((theta) => measured(operator, theta, m));
+
+    test('is g(m theta - j pi) - 2j', () => {
+      expect(relativeError(values, angles.map((theta) => marginValue(operator, theta, m)))).toBeLessThan(1e-7);
+    });
+
+    test('falls everywhere, from 1 to 1 - 2m', () => {
+      expect(values.slice(1).filter((found, i) => found >= values[i])).toEqual([]);
+      expect(relativeError([values[0], values[steps]], [1, 1 - 2 * m])).toBeLessThan(1e-7);
+    });
+
+    test('is continuous at the borders of its sectors', () => {
+      for (let j = 1; j < m; j++) {
+        const border = (j * Math.PI) / m;
+        const [before, after] = [measured(operator, border - 1e-9, m), measured(operator, border + 1e-9, m)];
+        expect(Math.abs(before - after)).toBeLessThan(1e-6);
+      }
+    });
+
+    test('is drawn towards g by annealing', () => {
+      for (const theta of [0.3, 1.1, 2, 3]) {
+        const expected = (5 * value(operator, theta) + marginValue(operator, theta, m)) / 6;
+        expect(measured(operator, theta, m, 5)).toBeCloseTo(expected, 9);
+      }
+    });
+  },
+);
+
+describe('errors', () => {
+  const [x, w, labels] = [random([2, 3], 1, 'f32'), random([4, 3], 2, 'f32'), randomLabels(2, 4, 3)];
+  const [logits, vector, wide, double] = [random([2, 4], 4, 'f32'), ones([3]), ones([4, 5]), ones([4, 3], { dtype: 'f64' })];
+  const [tooLarge, negative, floats, three] = [tensor(Int32Array.of(0, 4)), tensor(Int32Array.of(-1, 0)), zeros([2]), randomLabels(3, 4, 5)];
+  const k = ones([1]);
+  const gone = ones([2, 3]);
+  gone.dispose();
+  const angular = (options: object, target = labels) => () => angularSoftmax(x, w, target, options);
+
+  test.each<[string, () => unknown, typeof DataError, string, RegExp]>([
+    ['rank of logits', () => softmaxCrossEntropy(vector, labels), ShapeError, 'logits', /logits must have shape \[N, classes\], but has \[3\]/],
+    ['label too large', () => softmaxCrossEntropy(logits, tooLarge), DataError, 'labels', /labels\[1\] is 4, but there are 4 classes: 0 to 3/],
+    ['label negative', () => softmaxCrossEntropy(logits, negative), DataError, 'labels', /labels\[0\] is -1/],
+    ['labels not i32', () => softmaxCrossEntropy(logits, floats), DTypeError, 'labels', /labels must be i32, but are f32/],
+    ['labels no tensor', () => softmaxCrossEntropy(logits, [0, 1] as never), DTypeError, 'labels', /must be a Tensor, but got \[0, 1\]/],
+    ['number of labels', () => softmaxCrossEntropy(logits, three), ShapeError, 'labels', /labels must have shape \[2\], but has \[3\]/],
+    ['smoothing of 1', () => softmaxCrossEntropy(logits, labels, { labelSmoothing: 1 }), OptionError, 'labelSmoothing', /less than 1, but got 1/],
+    ['integers as logits', () => softmaxCrossEntropy(labels, labels), DTypeError, 'logits', /logits must be f32 or f64/],
+    ['unknown option', () => softmaxCrossEntropy(logits, labels, { smoothing: 0.1 } as never), OptionError, 'smoothing', /softmaxCrossEntropy has no option/],
+    ['disposed logits', () => softmaxCrossEntropy(gone, labels), DisposedError, 'logits', /logits of shape \[2, 3\]/],
+
+    ['rank of x', () => angularSoftmax(vector, w, labels), ShapeError, 'x', /x must have shape \[N, D\]/],
+    ['rank of weight', () => angularSoftmax(x, vector, labels), ShapeError, 'weight', /weight must have shape \[O, D\]/],
+    ['features', () => angularSoftmax(x, wide, labels), ShapeError, 'x', /x has 3 features.*takes 5/],
+    ['dtypes', () => angularSoftmax(x, double, labels), DTypeError, 'weight', /weight is f64 but x is f32/],
+    ['label out of range', angular({}, tooLarge), DataError, 'labels', /labels\[1\] is 4/],
+    ['float labels', angular({}, floats), DTypeError, 'labels', /labels must be i32/],
+    ['too many labels', angular({}, three), ShapeError, 'labels', /labels must have shape \[2\]/],
+    ['operator', angular({ operator: 'arc' }), OptionError, 'operator', /"linear", "cosine", "sigmoid", but got "arc"/],
+    ['k of the cosine', angular({ operator: 'cosine', k: 0.3 }), OptionError, 'k', /k belongs to the sigmoid operator/],
+    ['k of 0', angular({ k: 0 }), OptionError, 'k', /greater than 0/],
+    ['k a tensor', angular({ k }), OptionError, 'k', /k must be a number.*got a Tensor/],
+    ['margin below 1', angular({ operator: 'linear', margin: 0.5 }), OptionError, 'margin', /at least 1, but got 0.5/],
+    ['fraction as margin', angular({ operator: 'cosine', margin: 1.5 }), OptionError, 'margin', /an integer at least 1, but got 1.5/],
+    ['fraction as margin, default operator', angular({ margin: 2.5 }), OptionError, 'margin', /an integer/],
+    ['annealing', angular({ annealing: -1 }), OptionError, 'annealing', /at least 0, but got -1/],
+    ['radius', angular({ radius: 0 }), OptionError, 'radius', /greater than 0, but got 0/],
+    ['unknown option of angularSoftmax', angular({ m: 4 }), OptionError, 'm', /angularSoftmax has no option "m"/],
+    ['disposed weight', () => angularSoftmax(x, gone, labels), DisposedError, 'weight', /weight of shape/],
+
+    ['features of angularLogits', () => angularLogits(x, wide), ShapeError, 'x', /x has 3 features/],
+    ['margin of angularLogits', () => angularLogits(x, w, { margin: 2 } as never), OptionError, 'margin', /angularLogits has no option "margin"/],
+    ['radius of angularLogits', () => angularLogits(x, w, { radius: -1 }), OptionError, 'radius', /greater than 0/],
+  ])('%s', (_, run, type, argument, message) => {
+    expectError(run, type, argument, message);
+  });
+});
