@@ -1,0 +1,67 @@
+import type { ConvGeometry } from '../../typings/native';
+import { OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { type Pair, requireBoolean, requirePair } from '../ops/checks';
+import { convGeometry, type ConvOptions, convOptionKeys, conv2dWithGeometry } from '../ops/conv2d';
+import type { Generator } from '../random';
+import { type Shape, sizeOf, type Tensor, zeros } from '../tensor';
+import { heNormal } from './init';
+import { Module, Parameter } from './module';
+
+export interface Conv2dOptions extends ConvOptions {
+  inChannels: number;
+  outChannels: number;
+  /** Extents of the filters, at least 1. */
+  kernelSize: Pair;
+  /** Whether a bias is learned; it starts at 0. Default true. */
+  bias?: boolean;
+  /** Where the filters' initial values come from. Default: the one that `manualSeed` resets. */
+  generator?: Generator;
+}
+
+export const conv2dOptionKeys = ['inChannels', 'outChannels', 'kernelSize', ...convOptionKeys, 'bias', 'generator'] as const;
+
+/**
+ * What plain and sphere convolutions have in common: geometry, filters `[O, kH, kW, C / groups]` from
+ * N(0, 2 / (kH kW C / groups)) and possibly a bias.
+ */
+export abstract class Convolution extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  protected readonly geometry: ConvGeometry;
+
+  protected constructor(options: Conv2dOptions, defaultBias: boolean) {
+    super();
+    const inChannels = requireNumber('inChannels', options.inChannels, { min: 1, integer: true });
+    const outChannels = requireNumber('outChannels', options.outChannels, { min: 1, integer: true });
+    const kernel = requirePair('kernelSize', options.kernelSize, 1);
+    const hasBias = requireBoolean('bias', options.bias ?? defaultBias);
+    this.geometry = convGeometry(options);
+    const groups = this.geometry[6];
+    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
+      throw new OptionError('groups', `groups must divide inChannels (${inChannels}) and outChannels (${outChannels}), but is ${groups}`);
+    }
+    const filters = zeros([outChannels, ...kernel, inChannels / groups]);
+    this.weight = new Parameter(heNormal(filters, { generator: options.generator }));
+    this.bias = hasBias ? new Parameter(zeros([outChannels])) : null;
+  }
+
+  override multiplyAdds(output: Shape): number {
+    return sizeOf(output.slice(0, -1)) * this.weight.size;
+  }
+}
+
+/**
+ * Plain convolution, `y = conv(x, weight) + bias`: `[N, H, W, C]` to `[N, OH, OW, O]` with
+ * `OH = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1`.
+ */
+export class Conv2d extends Convolution {
+  /** @throws {OptionError} naming the option at fault. */
+  constructor(options: Conv2dOptions) {
+    requireKnownKeys('Conv2d', options, conv2dOptionKeys);
+    super(options, true);
+  }
+
+  forward(x: Tensor): Tensor {
+    return conv2dWithGeometry(x, this.weight, this.bias, this.geometry);
+  }
+}

@@ -1,0 +1,217 @@
+import { CheckpointError, describe, OptionError, SphereNetError } from '../errors';
+import { formatShape, requireFloat } from '../ops/checks';
+import { Generator, type GeneratorState } from '../random';
+import { type Shape, Tensor } from '../tensor';
+
+/** A tensor that an optimizer changes: it requires a gradient and outlives scopes. Takes over `from`, which is released. */
+export class Parameter extends Tensor {
+  constructor(from: Tensor) {
+    requireFloat('from', from);
+    super(from.alias().keep().handle, from.shape, from.dtype);
+    from.dispose();
+    this.requiresGrad = true;
+    this.keep();
+  }
+}
+
+/** State of a module without a gradient, such as a running mean; it outlives scopes. Takes over `from`, which is released. */
+export class ModuleBuffer extends Tensor {
+  constructor(from: Tensor) {
+    super(from.alias().keep().handle, from.shape, from.dtype);
+    from.dispose();
+    this.keep();
+  }
+}
+
+/** A module from one tensor to one tensor: what {@link Sequential} chains. */
+export interface Layer extends Module {
+  forward(x: Tensor): Tensor;
+}
+
+type Members<T> = [name: string, member: T][];
+
+/**
+ * Base of all layers, losses and models. A subclass keeps its {@link Parameter}s, {@link ModuleBuffer}s, modules and
+ * generators, or arrays of them, in public properties; their names follow from the properties' names. What is
+ * reachable in several ways counts once, under the first name.
+ */
+export abstract class Module {
+  /** Whether layers such as Dropout and BatchNorm behave as in training; set by {@link train} and {@link eval}. */
+  training = true;
+
+  abstract forward(...inputs: never[]): unknown;
+
+  /** The modules held directly. Overridden where they are not in properties. */
+  namedChildren(): Members<Module> {
+    return this.#members(Module);
+  }
+
+  children(): Module[] {
+    return this.namedChildren().map(([, child]) => child);
+  }
+
+  /** This module, under the name '', and all below it, outer ones first. */
+  namedModules(): Members<Module> {
+    const paths = new Map<Module, string>();
+    const visit = (module: Module, path: string): void => {
+      if (paths.has(module)) return;
+      paths.set(module, path);
+      for (const [name, child] of module.namedChildren()) visit(child, join(path, name));
+    };
+    visit(this, '');
+    return [...paths].map(([module, path]) => [path, module]);
+  }
+
+  modules(): Module[] {
+    return this.namedModules().map(([, module]) => module);
+  }
+
+  namedParameters(): Members<Parameter> {
+    return this.#allMembers(Parameter);
+  }
+
+  parameters(): Parameter[] {
+    return this.namedParameters().map(([, parameter]) => parameter);
+  }
+
+  namedBuffers(): Members<ModuleBuffer> {
+    return this.#allMembers(ModuleBuffer);
+  }
+
+  /** Switches this module and all below it to training, or with `false` to evaluation. Returns itself. */
+  train(mode = true): this {
+    for (const module of this.modules()) module.training = mode;
+    return this;
+  }
+
+  /** Switches this module and all below it to evaluation. Returns itself. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Every parameter and buffer by name: the live tensors, no copies. */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries([...this.namedParameters(), ...this.namedBuffers()]);
+  }
+
+  /**
+   * Copies `dict` into the parameters and buffers.
+   * @throws {CheckpointError} when a name is missing or unknown, or a shape or dtype differs; all such names are
+   *   listed, and nothing has been changed.
+   */
+  loadStateDict(dict: Readonly<Record<string, Tensor>>): void {
+    const own = this.stateDict();
+    requireSameLayout('stateDict', dict, own);
+    for (const [name, tensor] of Object.entries(own)) tensor.assign(dict[name]);
+  }
+
+  /** Where the random streams below this module stand, by name, for a checkpoint. */
+  randomState(): Record<string, GeneratorState> {
+    return Object.fromEntries(this.#allMembers(Generator).map(([name, generator]) => [name, generator.state()]));
+  }
+
+  /** Sets the random streams. @throws {CheckpointError} when the names are not those of {@link randomState}. */
+  loadRandomState(states: Readonly<Record<string, GeneratorState>>): void {
+    const generators = this.#allMembers(Generator);
+    const names = generators.map(([name]) => name);
+    if (Object.keys(states).sort().join() !== [...names].sort().join()) {
+      throw new CheckpointError('states', `states must name ${describe(names)}, but names ${describe(Object.keys(states))}`);
+    }
+    for (const [name, generator] of generators) generator.setState(states[name]);
+  }
+
+  /** Releases all gradients. */
+  zeroGrad(): void {
+    zeroGradients(this.parameters());
+  }
+
+  /** Releases all parameters, buffers and gradients. */
+  dispose(): void {
+    this.zeroGrad();
+    for (const tensor of Object.values(this.stateDict())) tensor.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Multiply-adds of the products in a forward pass with an output of this shape, for `summary`. Default 0. */
+  multiplyAdds?(output: Shape): number;
+
+  #members<T>(type: abstract new (...args: never[]) => T): Members<T> {
+    return Object.entries(this)
+      .flatMap(([name, value]: [string, unknown]): Members<unknown> =>
+        Array.isArray(value) ? value.map((entry, i) => [`${name}.${i}`, entry]) : [[name, value]],
+      )
+      .filter((entry): entry is [string, T] => entry[1] instanceof type);
+  }
+
+  #allMembers<T>(type: abstract new (...args: never[]) => T): Members<T> {
+    const names = new Map<T, string>();
+    for (const [path, module] of this.namedModules()) {
+      for (const [name, member] of module.#members(type)) if (!names.has(member)) names.set(member, join(path, name));
+    }
+    return [...names].map(([member, name]) => [name, member]);
+  }
+}
+
+function join(path: string, name: string): string {
+  return path ? `${path}.${name}` : name;
+}
+
+/** Releases the gradients of these parameters. */
+export function zeroGradients(parameters: Iterable<Tensor>): void {
+  for (const parameter of parameters) {
+    parameter.grad?.dispose();
+    parameter.grad = null;
+  }
+}
+
+/**
+ * Checks that two sets of named tensors have the same names, shapes and dtypes.
+ * @throws {CheckpointError} naming every tensor that is missing, unexpected or different.
+ */
+export function requireSameLayout(
+  argument: string,
+  got: Readonly<Record<string, Tensor>>,
+  expected: Readonly<Record<string, { shape: Shape; dtype: string }>>,
+): void {
+  const missing = Object.keys(expected).filter((name) => !Object.hasOwn(got, name));
+  const unexpected = Object.keys(got).filter((name) => !Object.hasOwn(expected, name));
+  const layout = ({ shape, dtype }: { shape: Shape; dtype: string }) => `${dtype} ${formatShape(shape)}`;
+  const different = Object.entries(expected)
+    .filter(([name, tensor]) => Object.hasOwn(got, name) && layout(got[name]) !== layout(tensor))
+    .map(([name, tensor]) => `${name} is ${layout(got[name])} where ${layout(tensor)} is needed`);
+  const faults = [
+    missing.length > 0 ? `missing: ${missing.join(', ')}` : '',
+    unexpected.length > 0 ? `unexpected: ${unexpected.join(', ')}` : '',
+    different.length > 0 ? `different: ${different.join(', ')}` : '',
+  ].filter(Boolean);
+  if (faults.length > 0) throw new CheckpointError(argument, `${argument} does not fit; ${faults.join('; ')}`);
+}
+
+/** Where errors were raised that already carry a path, so that outer modules can put theirs in front. */
+const origins = new WeakMap<SphereNetError, { path: string; type: string; error: SphereNetError }>();
+
+/**
+ * Runs a part of a module's forward pass. An error in it comes out with the part's path and type in front, as in
+ * `features.conv2_1 (SphereConv2d): x has 4 channels ...`, of the same class and for the same argument.
+ */
+export function locateErrors<R>(name: string, part: Module, run: () => R): R {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof SphereNetError)) throw error;
+    const inner = origins.get(error);
+    const origin = inner ? { ...inner, path: join(name, inner.path) } : { path: name, type: part.constructor.name, error };
+    const { path, type, error: cause } = origin;
+    const located = new (cause.constructor as typeof SphereNetError)(cause.argument, `${path} (${type}): ${cause.message}`, { cause });
+    origins.set(located, origin);
+    throw located;
+  }
+}
+
+/** @throws {OptionError} when `value` is no module. */
+export function requireModule(name: string, value: unknown): asserts value is Module {
+  if (!(value instanceof Module)) throw new OptionError(name, `${name} must be a Module, but got ${describe(value)}`);
+}

@@ -1,0 +1,229 @@
+import { z } from 'zod';
+import { CheckpointError, describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { requireSameLayout, zeroGradients } from '../nn/module';
+import { requireFloat } from '../ops/checks';
+import { Tensor, zeros } from '../tensor';
+
+/** Parameters with rates of their own. */
+export interface ParameterGroup {
+  parameters: readonly Tensor[];
+  /** L2 penalty, at least 0. Default: the optimizer's. */
+  weightDecay?: number;
+  /** Greater than 0. Default: the optimizer's. Setting the optimizer's keeps the ratio of the two. */
+  learningRate?: number;
+}
+
+/** What a checkpoint holds of an optimizer. */
+export interface OptimizerState {
+  /** The live tensors, no copies. */
+  tensors: Record<string, Tensor>;
+  /** JSON. */
+  values: OptimizerValues;
+}
+
+export interface OptimizerValues {
+  /** The optimizer's class. */
+  optimizer: string;
+  learningRate: number;
+  /** How many steps each parameter has taken; those without a gradient take none. */
+  steps: number[];
+}
+
+const valuesSchema: z.ZodType<OptimizerValues> = z.strictObject({
+  optimizer: z.string(),
+  learningRate: z.number().nonnegative(),
+  steps: z.array(z.int().nonnegative()),
+});
+
+interface CheckedGroup {
+  readonly parameters: readonly Tensor[];
+  readonly weightDecay: number;
+  /** The group's learning rate over the optimizer's. */
+  readonly factor: number;
+}
+
+/** Steps taken by a parameter, and the moments that its optimizer keeps for it. */
+interface ParameterState {
+  steps: number;
+  moments: Tensor[];
+}
+
+/** What a subclass updates in one native call: parameters of one group that have taken equally many steps. */
+export interface Update {
+  parameters: Tensor[];
+  gradients: Tensor[];
+  /** For each of the subclass's moments, the tensors of the parameters; zeros in the first step. */
+  moments: Tensor[][];
+  learningRate: number;
+  weightDecay: number;
+  /** Which step this is, counted from 1. */
+  step: number;
+}
+
+/** Base of the optimizers. */
+export abstract class Optimizer {
+  readonly #groups: readonly CheckedGroup[];
+  readonly #states = new Map<Tensor, ParameterState>();
+  readonly #moments: readonly string[];
+  #learningRate: number;
+
+  /**
+   * @param parameters Of one group, or several groups.
+   * @param moments Names of the tensors that the subclass keeps for each parameter.
+   */
+  protected constructor(
+    parameters: readonly Tensor[] | readonly ParameterGroup[],
+    defaults: { learningRate: number; weightDecay: number },
+    moments: readonly string[],
+  ) {
+    this.#learningRate = requireNumber('learningRate', defaults.learningRate, { above: 0 });
+    requireNumber('weightDecay', defaults.weightDecay, { min: 0 });
+    this.#groups = groupsOf(parameters).map((group) => checkGroup(group, defaults));
+    this.#moments = moments;
+    for (const parameter of this.#groups.flatMap((group) => group.parameters)) {
+      if (this.#states.has(parameter)) throw new OptionError('parameters', 'parameters must name each tensor once');
+      this.#states.set(parameter, { steps: 0, moments: [] });
+    }
+    if (this.#states.size === 0) throw new OptionError('parameters', 'parameters must hold at least one tensor');
+  }
+
+  /** Of the groups without one of their own; the others follow in proportion. */
+  get learningRate(): number {
+    return this.#learningRate;
+  }
+
+  /** @throws {OptionError} unless it is at least 0. */
+  set learningRate(value: number) {
+    this.#learningRate = requireNumber('learningRate', value, { min: 0 });
+  }
+
+  /** Changes every parameter that has a gradient. */
+  step(): void {
+    for (const { parameters, weightDecay, factor } of this.#groups) {
+      const learningRate = factor * this.#learningRate;
+      for (const [step, members] of this.#byNextStep(parameters)) {
+        const states = members.map((parameter) => this.#advance(parameter));
+        this.update({
+          parameters: members,
+          gradients: members.map((parameter) => parameter.grad!),
+          moments: this.#moments.map((_, i) => states.map((state) => state.moments[i])),
+          learningRate,
+          weightDecay,
+          step,
+        });
+      }
+    }
+  }
+
+  protected abstract update(update: Update): void;
+
+  /** Releases the gradients of all parameters. */
+  zeroGrad(): void {
+    zeroGradients(this.#states.keys());
+  }
+
+  stateDict(): OptimizerState {
+    const states = [...this.#states.values()];
+    const tensors = states.flatMap(({ moments }, i) => moments.map((moment, m) => [this.#nameOf(i, m), moment] as const));
+    return {
+      tensors: Object.fromEntries(tensors),
+      values: { optimizer: this.constructor.name, learningRate: this.#learningRate, steps: states.map((state) => state.steps) },
+    };
+  }
+
+  /**
+   * Goes on from where {@link stateDict} was taken, with the same parameters in the same groups.
+   * @throws {CheckpointError} when the state belongs to another optimizer or other parameters; nothing has been changed.
+   */
+  loadStateDict(state: { tensors: Readonly<Record<string, Tensor>>; values: unknown }): void {
+    const { learningRate, steps } = this.#checkValues(state.values);
+    const parameters = [...this.#states.keys()];
+    const started = parameters.map((_, i) => i).filter((i) => steps[i] > 0);
+    const expected = started.flatMap((i) => this.#moments.map((_, m) => [this.#nameOf(i, m), parameters[i]] as const));
+    requireSameLayout('tensors', state.tensors, Object.fromEntries(expected));
+    this.#learningRate = learningRate;
+    parameters.forEach((parameter, i) => {
+      const own = this.#states.get(parameter)!;
+      for (const moment of own.moments) moment.dispose();
+      const loaded = steps[i] > 0 ? this.#moments.map((_, m) => state.tensors[this.#nameOf(i, m)].clone().keep()) : [];
+      this.#states.set(parameter, { steps: steps[i], moments: loaded });
+    });
+  }
+
+  /** Releases what the optimizer keeps. */
+  dispose(): void {
+    for (const { moments } of this.#states.values()) for (const moment of moments) moment.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Parameters with a gradient, by how many steps they will have taken: in most cases all alike. */
+  #byNextStep(parameters: readonly Tensor[]): Map<number, Tensor[]> {
+    const groups = new Map<number, Tensor[]>();
+    for (const parameter of parameters) {
+      if (!parameter.grad) continue;
+      const step = this.#states.get(parameter)!.steps + 1;
+      const members = groups.get(step);
+      if (members) members.push(parameter);
+      else groups.set(step, [parameter]);
+    }
+    return groups;
+  }
+
+  #nameOf(parameter: number, moment: number): string {
+    return `${parameter}.${this.#moments[moment]}`;
+  }
+
+  #advance(parameter: Tensor): ParameterState {
+    const state = this.#states.get(parameter)!;
+    if (state.steps++ === 0) {
+      state.moments = this.#moments.map(() => zeros(parameter.shape, { dtype: parameter.dtype }).keep());
+    }
+    return state;
+  }
+
+  #checkValues(values: unknown): OptimizerValues {
+    const parsed = valuesSchema.safeParse(values);
+    if (!parsed.success) throw new CheckpointError('values', `values are no state of an optimizer: ${describe(values)}`);
+    const { optimizer, steps } = parsed.data;
+    if (optimizer !== this.constructor.name) {
+      throw new CheckpointError('values', `values are of ${optimizer}, but this optimizer is ${this.constructor.name}`);
+    }
+    if (steps.length !== this.#states.size) {
+      throw new CheckpointError('values', `values are of ${steps.length} parameters, but this optimizer has ${this.#states.size}`);
+    }
+    return parsed.data;
+  }
+}
+
+function groupsOf(parameters: readonly Tensor[] | readonly ParameterGroup[]): readonly ParameterGroup[] {
+  if (!Array.isArray(parameters)) {
+    throw new OptionError('parameters', `parameters must be an array of tensors or of groups, but got ${describe(parameters)}`);
+  }
+  const isGroup = (entry: Tensor | ParameterGroup): entry is ParameterGroup => !(entry instanceof Tensor);
+  return parameters.every(isGroup) ? parameters : [{ parameters: parameters as Tensor[] }];
+}
+
+function checkGroup(group: ParameterGroup, defaults: { learningRate: number; weightDecay: number }): CheckedGroup {
+  requireKnownKeys('a parameter group', group, ['parameters', 'weightDecay', 'learningRate']);
+  const { parameters, weightDecay = defaults.weightDecay, learningRate = defaults.learningRate } = group;
+  parameters.forEach((parameter, i) => {
+    const name = `parameters[${i}]`;
+    requireFloat(name, parameter);
+    if (!parameter.requiresGrad || parameter.node) {
+      throw new OptionError(name, `${name} must be a leaf that requires a gradient`);
+    }
+  });
+  return {
+    parameters,
+    weightDecay: requireNumber('weightDecay', weightDecay, { min: 0 }),
+    factor: requireNumber('learningRate', learningRate, { above: 0 }) / defaults.learningRate,
+  };
+}
+
+/** The handles that the native side takes. */
+export function handles(tensors: readonly Tensor[]) {
+  return tensors.map((tensor) => tensor.handle);
+}
