@@ -1,7 +1,7 @@
 import { describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { native } from '../native';
-import { type Pair, requirePair } from '../ops/checks';
-import { Generator } from '../random';
+import { type Pair, requireBoolean, requirePair } from '../ops/checks';
+import { Generator, requireSeed } from '../random';
 import { Tensor, tensor } from '../tensor';
 import type { ImageDataset } from './dataset';
 
@@ -83,17 +83,18 @@ export class DataLoader implements AsyncIterable<Batch> {
   /** @throws {OptionError} naming the option at fault. */
   constructor(dataset: ImageDataset, options: DataLoaderOptions) {
     requireKnownKeys('DataLoader', options, optionKeys);
-    const { augment = {}, shuffle = true, dropLast = true } = options;
+    const { augment = {} } = options;
     requireKnownKeys('augment', augment, augmentationKeys);
+    const dropLast = requireBoolean('dropLast', options.dropLast ?? true);
     const { height, width, channels, count } = dataset;
     this.dataset = dataset;
     this.batchSize = requireNumber('batchSize', options.batchSize, { min: 1, integer: true });
-    this.seed = requireNumber('seed', options.seed ?? 0, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
+    this.seed = requireSeed('seed', options.seed ?? 0);
     this.batchesPerEpoch = dropLast ? Math.floor(count / this.batchSize) : Math.ceil(count / this.batchSize);
     if (this.batchesPerEpoch === 0) {
       throw new OptionError('batchSize', `batchSize must be at most the ${count} images of ${dataset.name}, but got ${this.batchSize}`);
     }
-    this.#shuffle = shuffle;
+    this.#shuffle = requireBoolean('shuffle', options.shuffle ?? true);
     this.#padding = requireNumber('augment.padding', augment.padding ?? 0, { min: 0, integer: true });
     [this.height, this.width] = requirePair('augment.crop', augment.crop ?? [height, width], 1);
     if (this.height > height + 2 * this.#padding || this.width > width + 2 * this.#padding) {
@@ -102,8 +103,8 @@ export class DataLoader implements AsyncIterable<Batch> {
         `augment.crop must fit into the ${height}x${width} image with its padding of ${this.#padding}, but got ${this.height}x${this.width}`,
       );
     }
-    this.#flipHorizontal = augment.flipHorizontal ?? false;
-    this.#flipVertical = augment.flipVertical ?? false;
+    this.#flipHorizontal = requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false);
+    this.#flipVertical = requireBoolean('augment.flipVertical', augment.flipVertical ?? false);
     this.#mean = perChannel('mean', options.mean ?? 127.5, channels);
     this.#std = perChannel('std', options.std ?? 128, channels, { above: 0 });
     this.#prefetch = requireNumber('prefetch', options.prefetch ?? 2, { min: 0, integer: true });
@@ -152,15 +153,20 @@ export class DataLoader implements AsyncIterable<Batch> {
   #orderOf(epoch: number): Int32Array {
     const known = this.#orders.get(epoch);
     if (known) return known;
-    const order = Int32Array.from({ length: this.dataset.count }, (_, i) => i);
-    if (this.#shuffle) shuffleInPlace(order, new Generator(Generator.seedFor(this.seed, `order ${epoch}`)));
+    const order = this.#newOrder(epoch);
     for (const old of this.#orders.keys()) if (Math.abs(old - epoch) > 1) this.#orders.delete(old);
     this.#orders.set(epoch, order);
     return order;
   }
 
+  #newOrder(epoch: number): Int32Array {
+    const { count } = this.dataset;
+    if (!this.#shuffle) return Int32Array.from({ length: count }, (_, i) => i);
+    return new Generator(Generator.seedFor(this.seed, 'order', epoch)).permutation(count);
+  }
+
   #randomPlacement(iteration: number, images: number): Placement {
-    const generator = new Generator(Generator.seedFor(this.seed, `augmentation ${iteration}`));
+    const generator = new Generator(Generator.seedFor(this.seed, 'augmentation', iteration));
     const [rows, columns] = this.#freedom();
     const placement = new Int32Array(3 * images);
     for (let i = 0; i < placement.length; i += 3) {
@@ -175,7 +181,7 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   #centralPlacement(images: number): Placement {
     const [top, left] = this.#freedom().map((pixels) => Math.floor(pixels / 2)) as [number, number];
-    return Int32Array.from({ length: 3 * images }, (_, i) => [top, left, 0][i % 3]!);
+    return Int32Array.from({ length: 3 * images }, (_, i) => [top, left, 0][i % 3]);
   }
 
   /** By how many pixels the crop can move down and right. */
@@ -192,7 +198,7 @@ export class DataLoader implements AsyncIterable<Batch> {
     );
     return {
       images: new Tensor(handle, [indices.length, this.height, this.width, channels], 'f32'),
-      labels: tensor(indices.map((index) => labels[index]!)),
+      labels: tensor(indices.map((index) => labels[index])),
       indices,
     };
   }
@@ -253,14 +259,6 @@ class Prefetcher {
 
 function disposeUnkept({ images, labels }: Batch): void {
   for (const each of [images, labels]) if (!each.kept) each.dispose();
-}
-
-/** Fisher and Yates. */
-function shuffleInPlace(order: Int32Array, generator: Generator): void {
-  for (let last = order.length - 1; last > 0; last--) {
-    const chosen = generator.integer(last + 1);
-    [order[last], order[chosen]] = [order[chosen]!, order[last]!];
-  }
 }
 
 function perChannel(name: string, value: unknown, channels: number, range: { above?: number } = {}): Float32Array {

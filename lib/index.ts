@@ -1,0 +1,12 @@
+export * as data from './data';
+export * as losses from './losses';
+export * as models from './models';
+export * as nn from './nn';
+export * as ops from './ops';
+export * as optim from './optim';
+export * as report from './report';
+export * as train from './train';
+export { deviceInfo, memoryStats, releaseCachedMemory, resetPeakMemory, resolveDevice, type Device } from './device';
+export * from './errors';
+export { defaultGenerator, Generator, manualSeed } from './random';
+export { full, noGrad, ones, Tensor, tensor, tidy, zeros, type DType, type Shape } from './tensor';

@@ -1,0 +1,176 @@
+import { z } from 'zod';
+import { CheckpointError, describe, SphereNetError } from '../errors';
+import { type Classifier, createModel, type ModelConfig } from '../models';
+import { requireSameLayout } from '../nn/module';
+import type { Optimizer } from '../optim';
+import { Generator, type GeneratorState } from '../random';
+import { Tensor, tensor, tidy } from '../tensor';
+import { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
+
+/** What a checkpoint is made of, and restored into. */
+export interface CheckpointParts {
+  model: Classifier;
+  optimizer: Optimizer;
+}
+
+/** Where a run stands, beside its {@link CheckpointParts}. */
+export interface Standing {
+  /** Steps taken. */
+  iteration: number;
+  /** Whatever JSON holds of the run: its options and results. */
+  training: Record<string, unknown>;
+}
+
+const FORMAT = 'spherenet checkpoint 1';
+
+const json = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+const word = z.int().min(0).max(2 ** 32 - 1);
+
+const metadataSchema = z.object({
+  format: z.literal(FORMAT),
+  /** Of the model; null for one assembled by hand. */
+  config: json.pipe(z.record(z.string(), z.unknown()).nullable()),
+  optimizer: json,
+  random: json.pipe(z.record(z.string(), z.tuple([word, word, word, word]))),
+  iteration: json.pipe(z.int().nonnegative()),
+  training: json.pipe(z.record(z.string(), z.unknown())),
+});
+
+/** A checkpoint as read, its metadata checked. */
+interface CheckpointFile extends z.output<typeof metadataSchema> {
+  tensors: SafetensorsFile['tensors'];
+}
+
+/**
+ * Writes model, optimizer, random streams and standing as one safetensors file, whole or not at all. What is written
+ * is the state at the time of the call, also when training goes on meanwhile.
+ * @throws {CheckpointError} when the file cannot be written; a former one of that name is untouched.
+ */
+export async function saveCheckpoint(path: string, { model, optimizer, iteration, training }: CheckpointParts & Standing): Promise<void> {
+  const { tensors, values } = optimizer.stateDict();
+  const contents = new Map([...stored('model.', model.stateDict()), ...stored('optimizer.', tensors)]);
+  await writeSafetensors(path, contents, {
+    format: FORMAT,
+    config: JSON.stringify(model.config),
+    optimizer: JSON.stringify(values),
+    random: JSON.stringify(model.randomState()),
+    iteration: JSON.stringify(iteration),
+    training: JSON.stringify(training),
+  });
+}
+
+/**
+ * Restores what {@link saveCheckpoint} has written, and returns the standing.
+ * @param check Looks at the standing before anything is changed; may throw.
+ * @throws {CheckpointError} when the file is damaged, or belongs to another model or optimizer, naming the key that
+ *   differs; nothing has been changed.
+ */
+export async function loadCheckpoint(
+  path: string,
+  { model, optimizer }: CheckpointParts,
+  check: (standing: Standing) => void = () => undefined,
+): Promise<Standing> {
+  const file = await readCheckpoint(path);
+  return naming(path, () =>
+    tidy(() => {
+      const state = withPrefix('model.', file.tensors);
+      requireSameConfig(file.config, model.config);
+      requireSameLayout('model', state, model.stateDict());
+      requireSameStreams(file.random, model.randomState());
+      const { iteration, training } = file;
+      check({ iteration, training });
+      // Checks everything itself before it changes anything; after it nothing can fail.
+      optimizer.loadStateDict({ tensors: withPrefix('optimizer.', file.tensors), values: file.optimizer });
+      model.loadStateDict(state);
+      model.loadRandomState(file.random);
+      return { iteration, training };
+    }),
+  );
+}
+
+/**
+ * Builds the model of a checkpoint, in evaluation mode.
+ * @throws {CheckpointError} when the file is damaged, or its model was assembled by hand.
+ */
+export async function loadModel(path: string): Promise<Classifier> {
+  const { config, tensors } = await readCheckpoint(path);
+  return naming(path, () =>
+    tidy(() => {
+      if (config === null) throw new CheckpointError(path, 'its model was assembled by hand; build it again and use loadCheckpoint');
+      const model = createModel(config as unknown as ModelConfig);
+      try {
+        model.loadStateDict(withPrefix('model.', tensors));
+      } catch (error) {
+        model.dispose();
+        throw error;
+      }
+      return model.eval();
+    }),
+  );
+}
+
+async function readCheckpoint(path: string): Promise<CheckpointFile> {
+  const { tensors, metadata } = await readSafetensors(path);
+  const parsed = metadataSchema.safeParse(metadata);
+  if (parsed.success) return { ...parsed.data, tensors };
+  const { path: keys, message } = parsed.error.issues[0];
+  throw new CheckpointError(path, `${path} is no checkpoint of this version of spherenet: ${keys.join('.')}: ${message}`);
+}
+
+/** Copies of the elements. */
+function stored(prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, StoredTensor][] {
+  return Object.entries(tensors).map(([name, each]) => [prefix + name, { dtype: each.dtype, shape: each.shape, data: each.data() }]);
+}
+
+/** The tensors whose names begin with `prefix`, named by the rest. */
+function withPrefix(prefix: string, tensors: SafetensorsFile['tensors']): Record<string, Tensor> {
+  const chosen = [...tensors].filter(([name]) => name.startsWith(prefix));
+  return Object.fromEntries(chosen.map(([name, { data, shape }]) => [name.slice(prefix.length), tensor(data, shape)]));
+}
+
+/** Runs `restore`; its errors become ones that name the file. */
+function naming<R>(path: string, restore: () => R): R {
+  try {
+    return restore();
+  } catch (cause) {
+    if (!(cause instanceof SphereNetError)) throw cause;
+    throw new CheckpointError(path, `${path} does not fit: ${cause.message}`, { cause });
+  }
+}
+
+function requireSameConfig(saved: unknown, own: ModelConfig | null): void {
+  // As JSON would give it back, without undefined members.
+  const difference = firstDifference('config', saved, JSON.parse(JSON.stringify(own)));
+  if (!difference) return;
+  const [key, theirs, ours] = difference;
+  throw new CheckpointError(key, `${key} is ${describe(theirs)} in the checkpoint, but ${describe(ours)} in this model`);
+}
+
+/** The key where two JSON values differ first, with both of its values. */
+function firstDifference(key: string, a: unknown, b: unknown): [key: string, a: unknown, b: unknown] | null {
+  if (!isObject(a) || !isObject(b)) return a === b ? null : [key, a, b];
+  for (const name of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const difference = firstDifference(`${key}.${name}`, a[name], b[name]);
+    if (difference) return difference;
+  }
+  return null;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function requireSameStreams(saved: Record<string, GeneratorState>, own: Record<string, GeneratorState>): void {
+  const difference = [...Object.keys(own)].sort().join() !== Object.keys(saved).sort().join();
+  if (difference) {
+    throw new CheckpointError('random', `random streams are ${describe(Object.keys(saved))} in the checkpoint, but ${describe(Object.keys(own))} in this model`);
+  }
+  for (const state of Object.values(saved)) new Generator(0).setState(state);
+}
