@@ -64,12 +64,14 @@ Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
           geometry.groups};
 }
 
-// Images whose input and output together fill about half of a last-level cache share of two cores.
+// Images that go through together: their input and output fill about half of a last-level cache share of two cores.
+// All chunks are of one size, as far as it goes.
 std::int64_t images_per_chunk(const Tensor& x, const Tensor& y) {
   constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
   const std::int64_t images = x.shape[0];
-  const std::int64_t image_bytes = static_cast<std::int64_t>(x.bytes() + 2 * y.bytes()) / images;
-  return std::clamp<std::int64_t>(chunk_bytes / std::max<std::int64_t>(image_bytes, 1), 1, images);
+  const auto bytes = static_cast<std::int64_t>(x.bytes() + 2 * y.bytes());
+  const std::int64_t chunks = std::clamp<std::int64_t>((bytes + chunk_bytes - 1) / chunk_bytes, 1, images);
+  return (images + chunks - 1) / chunks;
 }
 
 }  // namespace

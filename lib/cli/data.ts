@@ -1,0 +1,39 @@
+import { Argument, type Command } from 'commander';
+import { requireOneOf } from '../errors';
+import type { DatasetName, DatasetSummary } from '../experiments/datasets';
+import { formatBytes, formatCount, textTable } from '../report';
+import { addSourceOptions, datasetNames, type SourceOptions } from './dataOptions';
+import { showLoadProgress } from './loadProgress';
+import { jsonOption } from './options';
+import { printResult } from './output';
+
+const examples = `
+Examples:
+  $ spherenet data
+  $ spherenet data mnist --json
+  $ spherenet data cifar10 --source ~/cifar-10-batches-bin`;
+
+export function addDataCommand(program: Command): void {
+  const name = new Argument('[name]', 'data set').choices(datasetNames).default('cifar10');
+  const command = program
+    .command('data')
+    .description('Fetches a data set where needed, checks it and shows what it holds.')
+    .addArgument(name.argParser((text) => requireOneOf('name', text, datasetNames)));
+  addSourceOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
+}
+
+async function run(name: DatasetName, { source, cache, json }: SourceOptions & { json?: boolean }): Promise<void> {
+  const { summarizeDataset } = await import('../experiments/datasets');
+  printResult(await summarizeDataset(name, { source, cache, onProgress: showLoadProgress() }), json, asText);
+}
+
+function asText({ name, location, image, splits }: DatasetSummary): string {
+  const shape = `${image.height}×${image.width}×${image.channels}`;
+  const table = textTable({
+    head: ['class', ...splits.map(({ split }) => split)],
+    rows: Object.keys(splits[0].imagesPerClass).map((label) => [label, ...splits.map((each) => each.imagesPerClass[label])]),
+    align: ['left', ...splits.map(() => 'right' as const)],
+  });
+  const sizes = splits.map(({ split, images, bytes }) => `${split} ${formatCount(images)} images (${formatBytes(bytes)})`);
+  return `${name} in ${location}\n${shape} pixels; ${sizes.join(', ')}\n\n${table}`;
+}

@@ -1,0 +1,79 @@
+import { availableMemory, env } from 'node:process';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import nodeGypBuild from 'node-gyp-build';
+import type { Machine } from '../experiments/machine';
+import { formatBytes } from '../report/format';
+import { jsonOption } from './options';
+import { printResult } from './output';
+
+type DeviceState = 'available' | 'detected but unusable' | 'not there';
+
+interface Diagnosis extends Machine {
+  /** The file that was loaded. */
+  addon: string;
+  ompNumThreads: string | null;
+  availableMemoryBytes: number;
+  devices: { name: string; state: DeviceState; detail: string }[];
+}
+
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('Shows what this machine offers: devices, libraries, instruction set, threads, memory.')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExamples:\n  $ spherenet doctor\n  $ OMP_NUM_THREADS=1 spherenet doctor --json')
+    .action(async ({ json }: { json?: boolean }) => {
+      printResult(await diagnose(), json, asText);
+    });
+}
+
+async function diagnose(): Promise<Diagnosis> {
+  const { deviceInfo } = await import('../device');
+  const { describeMachine } = await import('../experiments/machine');
+  const machine = describeMachine();
+  const { cuda } = deviceInfo();
+  const cudaState = cuda.available ? 'available' : cuda.driver ? 'detected but unusable' : 'not there';
+  return {
+    ...machine,
+    addon: addonPath(),
+    ompNumThreads: env['OMP_NUM_THREADS'] ?? null,
+    availableMemoryBytes: availableMemory(),
+    devices: [
+      { name: 'cpu', state: 'available', detail: `${machine.processor}, ${machine.instructionSet}` },
+      { name: 'cuda', state: cudaState, detail: cuda.reason },
+    ],
+  };
+}
+
+/** Where the loader of the addon has found it, from `lib/` and from `dist/` alike. */
+function addonPath(): string {
+  const { resolve: find } = nodeGypBuild as unknown as { resolve: (root: string) => string };
+  return find(resolve(__dirname, '..', '..'));
+}
+
+function asText(diagnosis: Diagnosis): string {
+  const { threads, cores, ompNumThreads } = diagnosis;
+  const threadsBecause = ompNumThreads === null ? `of ${cores}; OMP_NUM_THREADS sets them` : `OMP_NUM_THREADS=${ompNumThreads}`;
+  const free = formatBytes(diagnosis.availableMemoryBytes);
+  return [
+    'Devices',
+    ...diagnosis.devices.map(({ name, state, detail }) => field(name, `${state}: ${detail}`)),
+    '',
+    'Processor',
+    field('model', diagnosis.processor),
+    field('instruction set', `${diagnosis.instructionSet} (our loops; oneDNN picks its own)`),
+    field('threads', `${threads} (${threadsBecause})`),
+    field('memory', `${free} free of ${formatBytes(diagnosis.memoryBytes)}`),
+    '',
+    'Software',
+    field('oneDNN', diagnosis.onednn),
+    field('Node', diagnosis.node),
+    field('system', diagnosis.system),
+    field('addon', diagnosis.addon),
+  ].join('\n');
+}
+
+function field(name: string, value: string): string {
+  return `  ${name.padEnd(16)} ${value}`;
+}

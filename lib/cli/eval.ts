@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { ClassReport } from '../experiments/classReport';
+import { formatCount, formatPercent, formatSignificant, textTable } from '../report';
+import { addDataOptions, type DataOptions } from './dataOptions';
+import { showLoadProgress } from './loadProgress';
+import { atLeastOne, jsonOption, numberOption } from './options';
+import { printResult } from './output';
+
+interface EvalOptions extends DataOptions {
+  batchSize: number;
+  json?: boolean;
+}
+
+const examples = `
+Examples:
+  $ spherenet eval runs/mine/last.safetensors
+  $ spherenet eval runs/mine/last.safetensors --json
+  $ spherenet eval runs/digits/last.safetensors --data mnist`;
+
+export function addEvalCommand(program: Command): void {
+  const command = program
+    .command('eval')
+    .description('Evaluates a trained network on the test images: accuracy, loss, and how it does on each class.')
+    .argument('<checkpoint>', 'a file written by spherenet train');
+  addDataOptions(command)
+    .addOption(numberOption('--batch-size <count>', 'images a batch', atLeastOne, 128))
+    .addOption(jsonOption())
+    .addHelpText('after', examples)
+    .action(run);
+}
+
+async function run(checkpoint: string, { data, source, cache, batchSize, json }: EvalOptions): Promise<void> {
+  const [{ loadModel }, { loadDataset }, { classReport }] = await Promise.all([
+    import('../train'),
+    import('../experiments/datasets'),
+    import('../experiments/classReport'),
+  ]);
+  const model = await loadModel(checkpoint);
+  const { test } = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  printResult({ checkpoint, ...(await classReport(model, test, batchSize)) }, json, asText);
+}
+
+function asText({ dataset, images, loss, accuracy, classes }: ClassReport): string {
+  const table = textTable({
+    head: ['class', 'images', 'accuracy', 'most often taken for'],
+    rows: classes.map(({ name, images: count, accuracy: share, confusedWith }) => [
+      name,
+      formatCount(count),
+      share === null ? '–' : formatPercent(share, 1),
+      confusedWith ? `${confusedWith.name} (${formatCount(confusedWith.images)})` : '–',
+    ]),
+    align: ['left', 'right', 'right', 'left'],
+  });
+  return [
+    `${dataset}, ${formatCount(images)} images`,
+    `accuracy ${formatPercent(accuracy)}, loss ${formatSignificant(loss, 4)}`,
+    '',
+    table,
+  ].join('\n');
+}

@@ -1,0 +1,51 @@
+// The options of ./scripts/quickstart; the work is done by lib/experiments/convergence.ts.
+import { addDataOptions, type DataOptions } from '../lib/cli/dataOptions';
+import { abortOnInterrupt, interruptedCode } from '../lib/cli/interrupt';
+import { showLoadProgress } from '../lib/cli/loadProgress';
+import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from '../lib/cli/options';
+import { printResult } from '../lib/cli/output';
+import { newProgram, runProgram } from '../lib/cli/program';
+import { showTwinProgress } from '../lib/cli/twinProgress';
+import { type ConvergenceOptions, runConvergence } from '../lib/experiments/convergence';
+import { convergenceText } from '../lib/experiments/convergenceReport';
+import { loadDataset } from '../lib/experiments/datasets';
+
+type Options = DataOptions & Omit<ConvergenceOptions, 'data'> & { json?: boolean };
+
+const examples = `
+Examples:
+  $ ./scripts/quickstart
+  $ ./scripts/quickstart --iterations 2000 --output runs/longer
+  $ ./scripts/quickstart --loss ga-softmax --widths 64,96,128`;
+
+const program = newProgram('./scripts/quickstart').description(
+  'Trains plain CNN-9 and SphereNet-9 from the same seed on the same batches and shows how they converge.',
+);
+addDataOptions(program)
+  .addOption(numberOption('--iterations <count>', 'steps of each network', atLeastOne, 400))
+  .addOption(numberOption('--batch-size <count>', 'images a step', atLeastOne, 128))
+  .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne), '16,32,48'))
+  .addOption(choiceOption('--loss <name>', 'loss of both networks', ['softmax', 'ga-softmax'] as const, 'softmax'))
+  .addOption(numberOption('--eval-every <count>', 'steps between evaluations', atLeastOne, 50))
+  .addOption(numberOption('--eval-images <count>', 'test images of each; the last one takes all', atLeastOne, 2000))
+  .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0))
+  .option('--output <folder>', 'for curves (SVG, PNG), summary, logs and checkpoints', 'runs/quickstart')
+  .addOption(jsonOption())
+  .addHelpText('after', examples)
+  .action(run);
+
+async function run({ data, source, cache, json, ...settings }: Options): Promise<void> {
+  const signal = abortOnInterrupt();
+  const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const progress = showTwinProgress();
+  const summary = await runConvergence({ ...settings, data: splits, signal, ...progress }).finally(() => { progress.stop(); });
+  if (!summary) {
+    process.exitCode = interruptedCode;
+    return;
+  }
+  process.stderr.write('\n');
+  printResult(summary, json, convergenceText);
+  process.stderr.write(`\nCurves, summary and logs are in ${settings.output}: see convergence.png there.\n`);
+}
+
+void runProgram(program);

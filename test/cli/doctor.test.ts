@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs';
+import { runCli } from './cli';
+
+test('doctor --json prints one document and nothing else', async () => {
+  const { code, stdout, stderr } = await runCli(['doctor', '--json'], { OMP_NUM_THREADS: '1' });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const report = JSON.parse(stdout) as Record<string, unknown> & { addon: string; devices: { name: string; state: string }[] };
+  expect(report).toMatchObject({ threads: 1, ompNumThreads: '1', node: process.versions.node });
+  expect(report['onednn']).toMatch(/^\d+\.\d+/);
+  expect(['baseline', 'avx2', 'avx512']).toContain(report['instructionSet']);
+  expect(existsSync(report.addon)).toBe(true);
+  expect(report.devices.map(({ name }) => name)).toEqual(['cpu', 'cuda']);
+  expect(report.devices[0].state).toBe('available');
+});
+
+test('doctor says for every device whether it can be used, and why not', async () => {
+  const { code, stdout } = await runCli(['doctor']);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^ {2}cpu +available: /m);
+  expect(stdout).toMatch(/^ {2}cuda +(available|detected but unusable|not there): .+/m);
+});

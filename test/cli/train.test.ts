@@ -1,0 +1,122 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readSafetensors } from '../../lib/train/safetensors';
+import { runCli, runShell, startCli } from './cli';
+import { writeTinyMnist } from './idx';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'spherenet-test-'));
+  await writeTinyMnist(folder, { train: 200, test: 50 });
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+// One thread: the tests run beside others.
+const env = { OMP_NUM_THREADS: '1' };
+const data = () => ['--data', 'mnist', '--source', folder];
+const network = ['--depth', '3', '--widths', '8,8,8', '--batch-size', '20', '--augment', 'none'];
+const train = (name: string, ...options: string[]) => [
+  'train', ...data(), ...network, '--log-every', '5', '--output', join(folder, name), ...options,
+];
+
+async function weightsOf(name: string) {
+  const { tensors } = await readSafetensors(join(folder, name, 'last.safetensors'));
+  return tensors;
+}
+
+test('train --json learns, writes log and checkpoint, and prints one document', async () => {
+  const { code, stdout } = await runCli(train('json', '--iterations', '60', '--milestones', '50', '--json'), env);
+  expect(code).toBe(0);
+  const result = JSON.parse(stdout) as Record<string, unknown>;
+  expect(result).toMatchObject({ iterations: 60, interrupted: false, output: join(folder, 'json') });
+  expect(result['checkpoint']).toBe(join(folder, 'json', 'last.safetensors'));
+  expect(result['bestAccuracy']).toBeGreaterThan(0.8);
+  const log = (await readFile(join(folder, 'json', 'log.jsonl'), 'utf8')).trim().split('\n');
+  const records = log.map((line) => JSON.parse(line) as { event: string; learningRate: number }).filter(({ event }) => event === 'train');
+  expect(records).toHaveLength(13);
+  expect(records[0].learningRate).toBeCloseTo(1e-3, 12);
+  expect(records.at(-1)!.learningRate).toBeCloseTo(1e-4, 12);
+});
+
+test('eval tells loss, accuracy and every class of the checkpoint', async () => {
+  const checkpoint = join(folder, 'json', 'last.safetensors');
+  const { code, stdout, stderr } = await runCli(['eval', checkpoint, ...data(), '--json'], env);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const report = JSON.parse(stdout) as { accuracy: number; classes: { name: string; images: number; accuracy: number }[] };
+  expect(report).toMatchObject({ checkpoint, dataset: 'MNIST test', images: 50 });
+  expect(report.accuracy).toBeGreaterThan(0.8);
+  expect(report.classes.map(({ name, images }) => [name, images])).toEqual(Array.from({ length: 10 }, (_, digit) => [String(digit), 5]));
+  const mean = report.classes.reduce((sum, each) => sum + each.accuracy, 0) / 10;
+  expect(report.accuracy).toBeCloseTo(mean, 10);
+});
+
+test('eval prints a table for people', async () => {
+  const { stdout } = await runCli(['eval', join(folder, 'json', 'last.safetensors'), ...data()], env);
+  expect(stdout).toMatch(/^MNIST test, 50 images\naccuracy [\d.]+%, loss [\d.]+\n\nclass +images +accuracy +most often taken for\n/);
+  expect(stdout).toMatch(/^9 +5 +[\d.]+% +(–|\d \(\d\))$/m);
+});
+
+test('eval names a folder without the images of the data set', async () => {
+  const cifar = join(folder, 'no images');
+  await mkdir(cifar);
+  const { code, stderr } = await runCli(['eval', join(folder, 'json', 'last.safetensors'), '--source', cifar], env);
+  expect(code).toBe(2);
+  expect(stderr).toContain(cifar);
+});
+
+test('the first SIGINT ends with a checkpoint and the command to go on, which gives the weights of an uninterrupted run', async () => {
+  // A loss, learnable curvatures and an augmentation with state of their own.
+  const options = [
+    '--iterations', '150', '--loss', 'ga-softmax', '--learnable', 'layer', '--augment', 'full', '--checkpoint-every', '1000',
+  ];
+  const { child, outcome } = startCli(train('interrupted run', ...options), env);
+  await waitForLog(join(folder, 'interrupted run', 'log.jsonl'));
+  child.kill('SIGINT');
+  const { code, stderr } = await outcome;
+  expect(code).toBe(130);
+  expect(stderr).toContain('Finishing this step; Ctrl+C again stops at once.');
+  const [, steps, command] = /Interrupted after (\d+) steps\. To go on:\n {2}(.*)\n$/.exec(stderr)!;
+  expect(Number(steps)).toBeLessThan(150);
+
+  const [resumed, whole] = await Promise.all([
+    runShell(`OMP_NUM_THREADS=1 ${command}`),
+    runCli(train('whole', ...options), env),
+  ]);
+  expect([resumed.code, whole.code]).toEqual([0, 0]);
+  expect(await weightsOf('interrupted run')).toEqual(await weightsOf('whole'));
+}, 120_000);
+
+test('the second SIGINT ends the process at once', async () => {
+  const many = join(folder, 'many');
+  await writeTinyMnist(many, { train: 20, test: 20_000 });
+  // The evaluation after the first step takes long.
+  const args = train('twice', '--iterations', '2', '--eval-every', '1', '--source', many);
+  const { child, outcome } = startCli(args, env);
+  await waitForLog(join(folder, 'twice', 'log.jsonl'));
+  const told = waitForOutput(child, 'Finishing this step');
+  child.kill('SIGINT');
+  await told;
+  child.kill('SIGINT');
+  const { code, stderr } = await outcome;
+  expect(code).toBe(130);
+  expect(stderr).not.toContain('Interrupted after');
+});
+
+function waitForOutput(child: ChildProcess, text: string): Promise<void> {
+  return new Promise((resolve) => {
+    child.stderr!.on('data', (chunk: string) => { if (chunk.includes(text)) resolve(); });
+  });
+}
+
+/** Resolves when a training step has been logged. */
+async function waitForLog(path: string): Promise<void> {
+  for (;;) {
+    const text = await readFile(path, 'utf8').catch(() => '');
+    if (text.includes('"event":"train"')) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
