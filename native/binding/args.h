@@ -13,12 +13,14 @@
 namespace sn::binding {
 
 class Environment;
+class MemoryReport;
 Environment& environment(Napi::Env env);
 
 // What a JavaScript handle points to. The tensor is emptied by `release`, the object by the garbage collector.
 struct HandleBox {
   Tensor tensor;
-  std::int64_t weight = 0;  // bytes told to the garbage collector
+  std::int64_t weight;  // bytes in the memory report; 0 for a second view of the same memory
+  std::shared_ptr<MemoryReport> report;
 };
 
 class Args {

@@ -2,22 +2,13 @@
 #include "binding/environment.h"
 
 namespace sn::binding {
-namespace {
-
-void forget(Napi::BasicEnv env, HandleBox& box) {
-  if (box.weight > 0) Napi::MemoryManagement::AdjustExternalMemory(env, -box.weight);
-  box = {};
-}
-
-}  // namespace
 
 Napi::Value make_handle(Napi::Env env, Tensor tensor) {
-  // A second view of the same memory weighs nothing.
-  const auto weight = tensor.storage.use_count() > 1 ? 0 : static_cast<int64_t>(tensor.bytes());
-  auto* box = new HandleBox{std::move(tensor), weight};
-  if (weight > 0) Napi::MemoryManagement::AdjustExternalMemory(env, weight);
+  const auto weight = tensor.storage.use_count() > 1 ? 0 : static_cast<std::int64_t>(tensor.bytes());
+  auto* box = new HandleBox{std::move(tensor), weight, environment(env).memory_report()};
+  box->report->take(env, weight);
   return Napi::External<HandleBox>::New(env, box, [](Napi::BasicEnv finalizer_env, HandleBox* dead) {
-    forget(finalizer_env, *dead);
+    if (dead->tensor) dead->report->collected(finalizer_env, dead->weight);
     delete dead;
   });
 }
@@ -47,7 +38,10 @@ Napi::Value alias(Args& args) {
 }
 
 void release(Args& args) {
-  forget(args.env(), args.box());
+  HandleBox& box = args.box();
+  if (!box.tensor) return;
+  box.report->release(box.weight);
+  box.tensor = {};
 }
 
 // The bytes of a typed array that must hold exactly what the tensor does.
