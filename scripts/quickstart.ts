@@ -22,7 +22,7 @@ const program = newProgram('./scripts/quickstart').description(
   'Trains plain CNN-9 and SphereNet-9 from the same seed on the same batches and shows how they converge.',
 );
 addDataOptions(program)
-  .addOption(numberOption('--iterations <count>', 'steps of each network', atLeastOne, 400))
+  .addOption(numberOption('--iterations <count>', 'steps of each network', atLeastOne, 500))
   .addOption(numberOption('--batch-size <count>', 'images a step', atLeastOne, 128))
   .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne), '16,32,48'))
   .addOption(choiceOption('--loss <name>', 'loss of both networks', ['softmax', 'ga-softmax'] as const, 'softmax'))

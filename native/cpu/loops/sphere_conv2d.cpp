@@ -38,7 +38,7 @@ inline Range covered(int offset, int stride, int in, int out) {
   return {first, last < out ? last : out};
 }
 
-// Calls body(input row offset, output row offset, elements, input step) for every run of taps of one image.
+// Calls body(first pixel, first window, count) for every run of taps of one image: window i sees pixel i * stride.
 template <typename Body>
 inline __attribute__((always_inline)) void for_each_run(const Box& box, Body body) {
   const Window& w = box.window;
@@ -59,45 +59,30 @@ inline __attribute__((always_inline)) void for_each_run(const Box& box, Body bod
   }
 }
 
-template <typename T>
+// Adds up every run of taps: from pixels to the windows that see them, or back.
+template <typename T, bool transposed>
 void box_sum(const T* in, T* out, std::int64_t images, const Box& box) {
-  const std::int64_t in_size = static_cast<std::int64_t>(box.in_h) * box.in_w * box.groups;
-  const std::int64_t out_size = static_cast<std::int64_t>(box.out_h) * box.out_w * box.groups;
-  const int step = box.window.stride_w;
+  const std::int64_t pixels = static_cast<std::int64_t>(box.in_h) * box.in_w * box.groups;
+  const std::int64_t windows = static_cast<std::int64_t>(box.out_h) * box.out_w * box.groups;
+  const std::int64_t source_size = transposed ? windows : pixels;
+  const std::int64_t target_size = transposed ? pixels : windows;
   const int groups = box.groups;
-#pragma omp parallel for schedule(static) if (images * in_size > parallel_threshold)
+  const int stride = box.window.stride_w;
+  const int source_step = transposed ? groups : stride * groups;
+  const int target_step = transposed ? stride * groups : groups;
+#pragma omp parallel for schedule(static) if (images * pixels > parallel_threshold)
   for (std::int64_t n = 0; n < images; ++n) {
-    const T* source = in + n * in_size;
-    T* target = out + n * out_size;
-    for (std::int64_t i = 0; i < out_size; ++i) target[i] = 0;
-    for_each_run(box, [=](std::int64_t from, std::int64_t to, int count) {
-      if (step == 1) {
-        for (int i = 0; i < count * groups; ++i) target[to + i] += source[from + i];
+    const T* source = in + n * source_size;
+    T* target = out + n * target_size;
+    for (std::int64_t i = 0; i < target_size; ++i) target[i] = 0;
+    for_each_run(box, [=](std::int64_t pixel, std::int64_t window, int count) {
+      const T* from = source + (transposed ? window : pixel);
+      T* to = target + (transposed ? pixel : window);
+      if (stride == 1) {
+        for (int i = 0; i < count * groups; ++i) to[i] += from[i];
       } else {
         for (int i = 0; i < count; ++i)
-          for (int g = 0; g < groups; ++g) target[to + i * groups + g] += source[from + i * step * groups + g];
-      }
-    });
-  }
-}
-
-template <typename T>
-void box_sum_transposed(const T* in, T* out, std::int64_t images, const Box& box) {
-  const std::int64_t in_size = static_cast<std::int64_t>(box.in_h) * box.in_w * box.groups;
-  const std::int64_t out_size = static_cast<std::int64_t>(box.out_h) * box.out_w * box.groups;
-  const int step = box.window.stride_w;
-  const int groups = box.groups;
-#pragma omp parallel for schedule(static) if (images * in_size > parallel_threshold)
-  for (std::int64_t n = 0; n < images; ++n) {
-    const T* source = in + n * out_size;
-    T* target = out + n * in_size;
-    for (std::int64_t i = 0; i < in_size; ++i) target[i] = 0;
-    for_each_run(box, [=](std::int64_t to, std::int64_t from, int count) {
-      if (step == 1) {
-        for (int i = 0; i < count * groups; ++i) target[to + i] += source[from + i];
-      } else {
-        for (int i = 0; i < count; ++i)
-          for (int g = 0; g < groups; ++g) target[to + i * step * groups + g] += source[from + i * groups + g];
+          for (int g = 0; g < groups; ++g) to[i * target_step + g] += from[i * source_step + g];
       }
     });
   }
@@ -312,7 +297,8 @@ void subtract_radial(T* dx, const T* x, const T* weight, std::int64_t pixels, in
 
 template <typename T>
 SphereLoops<T> make_sphere_loops() {
-  return {pixel_squares<T>, box_sum<T>, box_sum_transposed<T>, inverse_norms<T>, forward<T>, backward<T>, subtract_radial<T>};
+  return {pixel_squares<T>, box_sum<T, false>, box_sum<T, true>, inverse_norms<T>,
+          forward<T>,       backward<T>,       subtract_radial<T>};
 }
 template SphereLoops<float> make_sphere_loops<float>();
 template SphereLoops<double> make_sphere_loops<double>();
