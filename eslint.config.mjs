@@ -17,7 +17,7 @@ export default tseslint.config(
   },
   {
     // Run by node itself, before anything is compiled.
-    files: ['*.config.js', 'scripts/*.js'],
+    files: ['*.config.js', 'scripts/**/*.js'],
     languageOptions: {
       sourceType: 'commonjs',
       globals: { module: 'writable', require: 'readonly', process: 'readonly', console: 'readonly', __dirname: 'readonly' },

@@ -31,6 +31,11 @@ export function withGrad<R>(enabled: boolean, body: () => R): R {
   }
 }
 
+/** Whether an operator of these inputs will be on the tape. */
+export function isRecorded(inputs: readonly (Tensor | null)[]): boolean {
+  return recording && inputs.some((input) => input?.requiresGrad);
+}
+
 /**
  * Puts an operator on the tape and returns its output. Where nothing is to be differentiated, what was saved for
  * backward is released at once.
@@ -42,7 +47,7 @@ export function record(
   saved: readonly Tensor[],
   backward: GraphNode['backward'],
 ): Tensor {
-  if (recording && inputs.some((input) => input?.requiresGrad)) {
+  if (isRecorded(inputs)) {
     output.node = { op, inputs, saved, backward, order: nextOrder++ };
     output.requiresGrad = true;
   } else {

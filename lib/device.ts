@@ -1,9 +1,20 @@
-import type { NativeInfo, NativeMemoryStats } from '../typings/native';
+import type { NativeCudaInfo, NativeDevice, NativeInfo, NativeMemoryStats, PrecisionCode } from '../typings/native';
 import { DeviceError, requireOneOf } from './errors';
 import { native } from './native';
 
 /** Where a tensor lives. */
-export type Device = 'cpu' | 'cuda';
+export type Device = NativeDevice;
+
+/** A device by its name, or `auto`: cuda where it can be used, else cpu. */
+export type DeviceChoice = Device | 'auto';
+
+let cuda: NativeCudaInfo | null = null;
+let current: Device = 'cpu';
+
+/** What there is of CUDA, asked for once: looking for a GPU takes time. */
+function cudaInfo(): NativeCudaInfo {
+  return (cuda ??= native.info().cuda);
+}
 
 /**
  * The device for a name: `'cpu'`, `'cuda'` or `'auto'` (cuda where it can be used, else cpu).
@@ -11,12 +22,31 @@ export type Device = 'cpu' | 'cuda';
  * @throws {DeviceError} when `'cuda'` is asked for and cannot be used, saying why.
  * @throws {OptionError} for another name.
  */
-export function resolveDevice(name: Device | 'auto'): Device {
+export function resolveDevice(name: DeviceChoice): Device {
   requireOneOf('device', name, ['cpu', 'cuda', 'auto']);
   if (name === 'cpu') return 'cpu';
-  const { available, reason } = native.info().cuda;
+  const { available, reason } = cudaInfo();
   if (name === 'cuda' && !available) throw new DeviceError('device', `device "cuda" cannot be used: ${reason}`);
   return available ? 'cuda' : 'cpu';
+}
+
+/** Where tensors are made that are not told otherwise: `'cpu'` until {@link setDefaultDevice}. */
+export function defaultDevice(): Device {
+  return current;
+}
+
+/**
+ * Sets where tensors, layers and batches are made from now on; those that are there stay where they are.
+ * @throws {DeviceError | OptionError} as {@link resolveDevice}.
+ */
+export function setDefaultDevice(name: DeviceChoice): void {
+  current = resolveDevice(name);
+}
+
+/** @throws {DeviceError} when the tensor `name` lives elsewhere than the tensor `other`. @internal */
+export function requireSameDevice(name: string, device: Device, other: string, expected: Device): void {
+  if (device === expected) return;
+  throw new DeviceError(name, `${name} must be on ${expected} like ${other}, but found on ${device}; to("${expected}") moves a tensor`);
 }
 
 /** What the addon and this machine offer. */
@@ -25,19 +55,58 @@ export function deviceInfo(): NativeInfo {
 }
 
 /**
+ * Waits until a device has done all work submitted to it, as a measurement of time must. On cuda an operator returns
+ * before its result is there; reading a result waits by itself. The cpu has always done its work.
+ * @param device Default: the default device.
+ * @throws {DeviceError} for what went wrong in that work.
+ */
+export function synchronize(device: DeviceChoice = current): void {
+  native.synchronize(resolveDevice(device));
+}
+
+/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. */
+export type MatmulPrecision = 'fp32' | 'tf32' | 'bf16';
+
+const precisionCodes: Record<MatmulPrecision, PrecisionCode> = { fp32: 0, tf32: 1, bf16: 2 };
+/** As the native side begins. */
+let currentPrecision: MatmulPrecision = 'tf32';
+
+/**
+ * Sets how cuda computes matrix products and convolutions of f32 tensors. Factors are rounded, sums are float32 always:
+ * - `tf32`, the default, which every GPU has that is supported (sm_80, compute capability 8.0, or newer): factors of 10
+ *   bits, a product is off by at most 2⁻⁹ of itself.
+ * - `bf16`: factors of 7 bits, a product is off by at most 2⁻⁷ of itself.
+ * - `fp32`: no rounding of factors. For comparisons with another device.
+ *
+ * All other operators, f64 tensors and the cpu know one precision only.
+ * @throws {OptionError} for another name.
+ */
+export function setMatmulPrecision(precision: MatmulPrecision): void {
+  const code = precisionCodes[requireOneOf('precision', precision, ['fp32', 'tf32', 'bf16'])];
+  native.setMatmulPrecision(code);
+  currentPrecision = precision;
+}
+
+/** What {@link setMatmulPrecision} has set, `'tf32'` at first. */
+export function matmulPrecision(): MatmulPrecision {
+  return currentPrecision;
+}
+
+/**
  * Native memory in bytes: `allocated` by live tensors, `reserved` from the system with the cache included, the `peak`
  * of `allocated` since the last {@link resetPeakMemory}, and the number of live `storages`.
+ * @param device Default: the default device.
  */
-export function memoryStats(): NativeMemoryStats {
-  return native.memoryStats();
+export function memoryStats(device: DeviceChoice = current): NativeMemoryStats {
+  return native.memoryStats(resolveDevice(device));
 }
 
-/** Starts a new peak for {@link memoryStats}. */
-export function resetPeakMemory(): void {
-  native.resetPeak();
+/** Starts a new peak for {@link memoryStats}. @param device Default: the default device. */
+export function resetPeakMemory(device: DeviceChoice = current): void {
+  native.resetPeak(resolveDevice(device));
 }
 
-/** Gives cached memory that no tensor uses back to the system. */
-export function releaseCachedMemory(): void {
-  native.releaseCache();
+/** Gives cached memory that no tensor uses back to the system. @param device Default: the default device. */
+export function releaseCachedMemory(device: DeviceChoice = current): void {
+  native.releaseCache(resolveDevice(device));
 }

@@ -6,7 +6,21 @@ export * as ops from './ops';
 export * as optim from './optim';
 export * as report from './report';
 export * as train from './train';
-export { deviceInfo, memoryStats, releaseCachedMemory, resetPeakMemory, resolveDevice, type Device } from './device';
+export {
+  defaultDevice,
+  type Device,
+  type DeviceChoice,
+  deviceInfo,
+  matmulPrecision,
+  type MatmulPrecision,
+  memoryStats,
+  releaseCachedMemory,
+  resetPeakMemory,
+  resolveDevice,
+  setDefaultDevice,
+  setMatmulPrecision,
+  synchronize,
+} from './device';
 export * from './errors';
 export { defaultGenerator, Generator, manualSeed } from './random';
-export { full, noGrad, ones, Tensor, tensor, tidy, zeros, type DType, type Shape } from './tensor';
+export { full, noGrad, ones, Tensor, tensor, tidy, zeros, type DType, type Shape, type TensorOptions } from './tensor';

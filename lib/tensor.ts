@@ -1,11 +1,11 @@
 import type { Handle, NativeDType, TypedArray } from '../typings/native';
-import { type GraphNode, isGradEnabled, runBackward, withGrad } from './autograd';
-import type { Device } from './device';
+import { type GraphNode, isGradEnabled, record, runBackward, withGrad } from './autograd';
+import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from './device';
 import { DataError, describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
 import { native } from './native';
 
 /**
- * Element type: `f32`; `f64` for gradient checks (CPU only); `i32` for labels; `u8` for images.
+ * Element type: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images.
  */
 export type DType = NativeDType;
 /** Extents, outermost first; images are `[N, H, W, C]`. */
@@ -13,8 +13,29 @@ export type Shape = readonly number[];
 /** Nested arrays of numbers, all of one length at each depth. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
+export interface TensorOptions {
+  /** Default: a typed array's own, else `f32`. */
+  dtype?: DType;
+  /** Default: the default device, `'cpu'` until `setDefaultDevice`. */
+  device?: DeviceChoice;
+  /** Default false. */
+  requiresGrad?: boolean;
+}
+
+type ValueRange = readonly [smallest: number, largest: number];
+
 const dtypes: readonly DType[] = ['f32', 'f64', 'i32', 'u8'];
 const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
+
+/** Handles of released tensors, to be filled again: making and collecting a handle costs more than a small operator. */
+const spareHandles: Handle[] = [];
+/** The tensors of a large network's step. */
+const mostSpareHandles = 4096;
+
+function release(handle: Handle): void {
+  native.release(handle);
+  if (spareHandles.length < mostSpareHandles) spareHandles.push(handle);
+}
 
 /** The innermost scope of {@link tidy}: what was made in it and not yet released. */
 let scope: Set<Tensor> | null = null;
@@ -28,7 +49,6 @@ let scope: Set<Tensor> | null = null;
 export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
-  readonly device: Device = 'cpu';
   /** Whether `backward()` leaves a gradient here (leaves) or passes one on (results). */
   requiresGrad = false;
   /** The gradient, after `backward()`, of a leaf that requires one. */
@@ -39,24 +59,43 @@ export class Tensor {
   differentiated = false;
 
   #handle: Handle | null;
+  #device: Device;
+  /** What the host knows of the elements; one object for all aliases of the memory. */
+  #known: { range: ValueRange | null } = { range: null };
   #kept = false;
   #released: 'dispose' | 'backward' = 'dispose';
 
   /** @internal Use {@link tensor}, {@link zeros} and the operators. */
-  constructor(handle: Handle, shape: Shape, dtype: DType) {
+  constructor(handle: Handle, shape: Shape, dtype: DType, device: Device) {
     this.#handle = handle;
     this.shape = shape;
     this.dtype = dtype;
+    this.#device = device;
     scope?.add(this);
   }
 
   /** An uninitialised tensor. @internal @throws {DeviceError} when there is no memory for it. */
-  static empty(shape: Shape, dtype: DType): Tensor {
+  static empty(shape: Shape, dtype: DType, device: Device): Tensor {
     // Beyond this the native side's 64-bit sizes might wrap round.
     if (sizeOf(shape) > Number.MAX_SAFE_INTEGER / 8) {
       throw new DeviceError('memory', `out of memory: no device holds a tensor of shape ${describe([...shape])}`);
     }
-    return new Tensor(native.empty(dtype, shape), shape, dtype);
+    return new Tensor(native.empty(device, dtype, shape, spareHandles.pop()), shape, dtype, device);
+  }
+
+  /** An uninitialised tensor beside this one, by default as large. @internal @throws {DeviceError} */
+  newEmpty(shape: Shape = this.shape, dtype: DType = this.dtype): Tensor {
+    return Tensor.empty(shape, dtype, this.#device);
+  }
+
+  /** A tensor of one value beside this one, by default as large. @internal @throws {DeviceError} */
+  newFull(value: number, shape: Shape = this.shape, dtype: DType = this.dtype): Tensor {
+    return full(shape, value, { dtype, device: this.#device });
+  }
+
+  /** Where the elements are. `to()` gives a copy elsewhere; `Module.to()` moves parameters. */
+  get device(): Device {
+    return this.#device;
   }
 
   /** Number of elements. */
@@ -92,7 +131,7 @@ export class Tensor {
   /** Releases the memory now. Doing it twice is allowed. */
   dispose(): void {
     if (this.#handle === null) return;
-    native.release(this.#handle);
+    release(this.#handle);
     this.#handle = null;
     scope?.delete(this);
   }
@@ -125,7 +164,7 @@ export class Tensor {
     if (!this.#kept && !this.disposed) outer?.add(this);
   }
 
-  /** The elements, copied, in row-major order. */
+  /** The elements, copied, in row-major order. On cuda this waits for the work that makes them. */
   data(): TypedArray {
     const array = new arrayTypes[this.dtype](this.size);
     native.read(this.handle, array);
@@ -159,19 +198,53 @@ export class Tensor {
 
   /** A second tensor over the same memory, off the tape. @internal */
   alias(shape: Shape = this.shape): Tensor {
-    return new Tensor(native.alias(this.handle, shape), shape, this.dtype);
+    const alias = new Tensor(native.alias(this.handle, shape, spareHandles.pop()), shape, this.dtype, this.#device);
+    alias.#known = this.#known;
+    return alias;
   }
 
   /** A copy in memory of its own, off the tape. */
   clone(): Tensor {
-    this.requireAlive('tensor');
-    const copy = Tensor.empty(this.shape, this.dtype);
-    native.copy(this.handle, copy.handle);
-    return copy;
+    return this.#copyOn(this.#device);
   }
 
   /**
-   * Overwrites the elements, from a typed array of the matching type and length or a tensor of the same shape.
+   * This tensor where it is on `device` already, else a copy there; the copy is on the tape.
+   * @throws {DeviceError} when the device cannot be used or has no memory for it.
+   */
+  to(device: DeviceChoice): Tensor {
+    this.requireAlive('tensor');
+    const [from, target] = [this.#device, resolveDevice(device)];
+    if (target === from) return this;
+    return record('to', this.#copyOn(target), [this], [], (grad) => [grad.#copyOn(from)]);
+  }
+
+  #copyOn(device: Device): Tensor {
+    const { handle } = this;
+    const copy = Tensor.empty(this.shape, this.dtype, device);
+    native.copy(handle, copy.handle);
+    copy.#known.range = this.#known.range;
+    return copy;
+  }
+
+  /** Takes over the memory of `from`, of the same shape and dtype, which is released. @internal */
+  adopt(from: Tensor): void {
+    release(this.handle);
+    this.#handle = from.handle;
+    this.#device = from.#device;
+    this.#known = from.#known;
+    from.#handle = null;
+    scope?.delete(from);
+  }
+
+  /** The smallest and the largest of integers that the host has written; null where it does not know. @internal */
+  get knownRange(): ValueRange | null {
+    return this.#known.range;
+  }
+
+  /**
+   * Overwrites the elements, from a typed array of the matching type and length or a tensor of the same shape, on any
+   * device.
    * @throws {ShapeError | DTypeError}
    */
   assign(from: Tensor | TypedArray): this {
@@ -179,19 +252,28 @@ export class Tensor {
       if (from.dtype !== this.dtype) throw new DTypeError('from', `assign() to ${this.dtype} got a tensor of ${from.dtype}`);
       requireSameShape('from', from.shape, this.shape);
       native.copy(from.handle, this.handle);
+      this.#known.range = from.#known.range;
     } else {
       if (!(from instanceof arrayTypes[this.dtype])) {
         throw new DTypeError('from', `assign() to ${this.dtype} needs a ${arrayTypes[this.dtype].name}, but got ${describe(from)}`);
       }
       requireSize('from', from.length, this.shape);
       native.write(from, this.handle);
+      this.#known.range = this.dtype === 'i32' ? rangeOf(from) : null;
     }
+    return this;
+  }
+
+  /** Overwrites every element. @internal */
+  fill(value: number): this {
+    native.fill(value, this.handle);
+    this.#known.range = this.dtype === 'i32' ? [value, value] : null;
     return this;
   }
 
   /** this + other, off the tape. @internal */
   plus(other: Tensor): Tensor {
-    const sum = Tensor.empty(this.shape, this.dtype);
+    const sum = this.newEmpty();
     native.add(this.handle, other.handle, sum.handle);
     return sum;
   }
@@ -201,7 +283,7 @@ export class Tensor {
    * unless `retainGraph`, or unless they were kept by `keep()`.
    * @param options.gradient d(objective)/d(this); needed unless this has one element, and then 1.
    * @throws {OptionError} when nothing was recorded for this tensor.
-   * @throws {ShapeError} when the gradient is missing or has another shape.
+   * @throws {ShapeError | DTypeError | DeviceError} when the gradient is missing, or of another shape, dtype or device.
    */
   backward(options: { gradient?: Tensor; retainGraph?: boolean } = {}): void {
     const { gradient, retainGraph = false } = options;
@@ -219,8 +301,9 @@ export class Tensor {
       if (gradient.dtype !== this.dtype) {
         throw new DTypeError('gradient', `gradient must be ${this.dtype} like the tensor, but is ${gradient.dtype}`);
       }
+      requireSameDevice('gradient', gradient.device, 'the tensor', this.#device);
     }
-    const seed = () => gradient?.alias() ?? full(this.shape, 1, { dtype: this.dtype });
+    const seed = () => gradient?.alias() ?? this.newFull(1);
     runBackward(this, seed, retainGraph);
   }
 }
@@ -230,6 +313,16 @@ export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const extent of shape) size *= extent;
   return size;
+}
+
+function rangeOf(values: TypedArray): ValueRange | null {
+  if (values.length === 0) return null;
+  let [smallest, largest] = [values[0], values[0]];
+  for (const value of values) {
+    if (value < smallest) smallest = value;
+    if (value > largest) largest = value;
+  }
+  return [smallest, largest];
 }
 
 function requireSize(name: string, length: number, shape: Shape): void {
@@ -278,15 +371,11 @@ function flatten(values: NestedNumbers, shape: number[]): number[] {
 /**
  * A tensor holding a copy of `data`: a number, nested arrays, or a typed array with a shape.
  * @param shape Extents; for a typed array without one, its length.
- * @param options.dtype Default: the typed array's own, else `f32`.
  * @throws {ShapeError} when the data does not fill the shape or is nested unevenly.
  * @throws {DataError} when an integer type gets a fraction, NaN or a number out of its range.
+ * @throws {DeviceError} when the device cannot be used or has no memory for it.
  */
-export function tensor(
-  data: NestedNumbers | TypedArray,
-  shape?: Shape,
-  options: { dtype?: DType; requiresGrad?: boolean } = {},
-): Tensor {
+export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, options: TensorOptions = {}): Tensor {
   let extents: Shape;
   let values: ArrayLike<number>;
   let dtype = options.dtype;
@@ -304,10 +393,13 @@ export function tensor(
   checkShape(extents);
   requireSize('data', values.length, extents);
   const array = values instanceof arrayTypes[dtype] ? values : convert(values, dtype);
-  const result = Tensor.empty([...extents], dtype);
-  native.write(array, result.handle);
+  const result = Tensor.empty([...extents], dtype, chosenDevice(options)).assign(array);
   result.requiresGrad = options.requiresGrad ?? false;
   return result;
+}
+
+function chosenDevice({ device }: TensorOptions): Device {
+  return device === undefined ? defaultDevice() : resolveDevice(device);
 }
 
 function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
@@ -320,23 +412,22 @@ function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
   return array;
 }
 
-/** A tensor of one value, default dtype `f32`. */
-export function full(shape: Shape, value: number, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+/** A tensor of one value, default dtype `f32`. @throws {ShapeError | OptionError | DeviceError} */
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   const dtype = requireOneOf('dtype', options.dtype ?? 'f32', dtypes);
   checkShape(shape);
-  const result = Tensor.empty([...shape], dtype);
-  native.fill(value, result.handle);
+  const result = Tensor.empty([...shape], dtype, chosenDevice(options)).fill(value);
   result.requiresGrad = options.requiresGrad ?? false;
   return result;
 }
 
-/** A tensor of zeros. */
-export function zeros(shape: Shape, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+/** A tensor of zeros. @throws {ShapeError | OptionError | DeviceError} */
+export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 0, options);
 }
 
-/** A tensor of ones. */
-export function ones(shape: Shape, options: { dtype?: DType; requiresGrad?: boolean } = {}): Tensor {
+/** A tensor of ones. @throws {ShapeError | OptionError | DeviceError} */
+export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }
 

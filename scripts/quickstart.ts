@@ -1,16 +1,18 @@
 // The options of ./scripts/quickstart; the work is done by lib/experiments/convergence.ts.
 import { addDataOptions, type DataOptions } from '../lib/cli/dataOptions';
+import { deviceOption, useDevice } from '../lib/cli/deviceOptions';
 import { abortOnInterrupt, interruptedCode } from '../lib/cli/interrupt';
 import { showLoadProgress } from '../lib/cli/loadProgress';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from '../lib/cli/options';
 import { printResult } from '../lib/cli/output';
 import { newProgram, runProgram } from '../lib/cli/program';
-import { showTwinProgress } from '../lib/cli/twinProgress';
+import { showRunProgress } from '../lib/cli/runProgress';
+import type { DeviceChoice } from '../lib/device';
 import { type ConvergenceOptions, runConvergence } from '../lib/experiments/convergence';
 import { convergenceText } from '../lib/experiments/convergenceReport';
 import { loadDataset } from '../lib/experiments/datasets';
 
-type Options = DataOptions & Omit<ConvergenceOptions, 'data'> & { json?: boolean };
+type Options = DataOptions & Omit<ConvergenceOptions, 'data' | 'device'> & { device: DeviceChoice; json?: boolean };
 
 const examples = `
 Examples:
@@ -29,16 +31,18 @@ addDataOptions(program)
   .addOption(numberOption('--eval-every <count>', 'steps between evaluations', atLeastOne, 50))
   .addOption(numberOption('--eval-images <count>', 'test images of each; the last one takes all', atLeastOne, 2000))
   .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0))
+  .addOption(deviceOption())
   .option('--output <folder>', 'for curves (SVG, PNG), summary, logs and checkpoints', 'runs/quickstart')
   .addOption(jsonOption())
   .addHelpText('after', examples)
   .action(run);
 
-async function run({ data, source, cache, json, ...settings }: Options): Promise<void> {
+async function run({ data, source, cache, device: choice, json, ...settings }: Options): Promise<void> {
+  const device = await useDevice({ device: choice });
   const signal = abortOnInterrupt();
   const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
-  const progress = showTwinProgress();
-  const summary = await runConvergence({ ...settings, data: splits, signal, ...progress }).finally(() => { progress.stop(); });
+  const progress = showRunProgress();
+  const summary = await runConvergence({ ...settings, data: splits, device, signal, ...progress }).finally(() => { progress.stop(); });
   if (!summary) {
     process.exitCode = interruptedCode;
     return;

@@ -2,6 +2,7 @@ import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeEr
 import { memoryStats } from '../lib/device';
 import { add, conv2d, relu, scale } from '../lib/ops';
 import { type DType, full, isGradEnabled, noGrad, ones, Tensor, tensor, tidy, zeros } from '../lib/tensor';
+import { testDevice } from './support/device';
 import { expectError } from './support/tensors';
 
 const storages = () => memoryStats().storages;
@@ -26,7 +27,7 @@ describe('creation', () => {
     ['ones as f64', () => ones([], { dtype: 'f64' }), [], 'f64', [1]],
   ])('%s', (_, make, shape, dtype, values) => {
     const made = make();
-    expect([made.shape, made.dtype, made.device, Array.from(made.data())]).toEqual([shape, dtype, 'cpu', values]);
+    expect([made.shape, made.dtype, made.device, Array.from(made.data())]).toEqual([shape, dtype, testDevice, values]);
     expect(made.size).toBe(values.length);
     expect(made.requiresGrad).toBe(false);
   });

@@ -1,90 +1,154 @@
 import type { Command } from 'commander';
+import type { DeviceChoice, MatmulPrecision } from '../device';
 import { OptionError } from '../errors';
-import type { BenchmarkDocument } from '../experiments/benchmarkReport';
-import type { ConvolutionShape } from '../experiments/convolutionBenchmark';
-import type { BenchmarkRow } from '../experiments/measure';
+import type { BenchmarkTarget } from '../experiments/benchmark';
+import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../experiments/layerShapes';
+import { type PeerName, peerNames } from '../experiments/peers/peer';
 import type { AngularOperator } from '../ops';
+import { useDevice } from './deviceOptions';
 import { atLeastOne, jsonOption, listOption, numberIn, numberOption, oneOf } from './options';
 import { printResult } from './output';
 
 interface BenchOptions {
-  shapes: ConvolutionShape[];
-  operators: AngularOperator[];
-  batchSize: number;
-  repeats: number;
+  shapes?: ConvolutionShape[];
+  layers?: LayerList[];
   step?: boolean;
-  widths: [number, number, number];
+  network?: string[];
+  widths?: number[];
+  operators: AngularOperator[];
+  batchSize: number[];
+  repeats: number;
+  device: DeviceChoice[];
+  precision?: MatmulPrecision[];
+  peer: PeerName[];
+  resident?: boolean;
+  overhead: boolean;
+  profile?: boolean;
+  compare?: string;
   output?: string;
   json?: boolean;
 }
 
 const operators = ['linear', 'cosine', 'sigmoid'] as const satisfies readonly AngularOperator[];
-const shapePattern = /^(\d+):(\d+)@(\d+)$/;
+const devices = ['auto', 'cpu', 'cuda'] as const satisfies readonly DeviceChoice[];
+const precisions = ['fp32', 'tf32', 'bf16'] as const satisfies readonly MatmulPrecision[];
+const defaultShapes = [layer(64, 64, 32), layer(96, 96, 16), layer(128, 128, 8)];
+const defaultNetworks = ['plain-9'];
 
 const examples = `
+A layer is CHANNELS:FILTERS@PIXELS, with /kKERNEL, /sSTRIDE and /pPADDING where they are not 3, 1 and half the kernel.
+Without --shapes, --layers and --step three layers are timed: 64:64@32, 96:96@16 and 128:128@8.
+
 Examples:
   $ spherenet bench
-  $ spherenet bench --shapes 3:64@32,64:64@32 --operators sigmoid
+  $ spherenet bench --shapes 3:64@32,64:128@56/s2,64:128@56/k1/s2 --operators sigmoid
+  $ spherenet bench --layers resnet18 --batch-size 8,32 --output runs/bench
   $ spherenet bench --step --widths 16,32,48 --output runs/bench
+  $ spherenet bench --network plain-9,plain-18 --operators sigmoid --profile
+  $ spherenet bench --device cuda --precision fp32,tf32,bf16
+  $ spherenet bench --layers cnn9 --peer pytorch,tfjs
+  $ spherenet bench --compare runs/bench/benchmark.json
   $ OMP_NUM_THREADS=1 spherenet bench --json > bench.json`;
 
 export function addBenchCommand(program: Command): void {
-  program
+  const command = program
     .command('bench')
-    .description('Times SphereConv against plain convolution, or a training step of SphereNet-9 against plain CNN-9.')
-    .addOption(
-      listOption('--shapes <list>', '3×3 layers as CHANNELS:FILTERS@PIXELS', parseShape, '64:64@32,96:96@16,128:128@8'),
-    )
+    .description('Times SphereConv against plain convolution, by layers or whole training steps, beside other libraries.');
+  addCaseOptions(command);
+  addSettingOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
+}
+
+function addCaseOptions(command: Command): void {
+  command
+    .addOption(listOption('--shapes <list>', 'layers, as below', parseShape))
+    .addOption(listOption('--layers <list>', `all layers of ${layerLists.join(', ')}`, oneOf(layerLists)))
+    .option('--step', 'time whole training steps (forward, backward, Adam) on synthetic images')
+    .addOption(listOption('--network <list>', 'whose steps, such as plain-18; implies --step (default: plain-9)', (_, name) => name))
+    .addOption(listOption('--widths <list>', 'filters of each stage (default: 64,96,128 for plain networks)', numberIn(atLeastOne)))
     .addOption(listOption('--operators <list>', 'angular functions', oneOf(operators), operators.join(',')))
-    .addOption(numberOption('--batch-size <count>', 'images a batch', atLeastOne, 128))
-    .addOption(numberOption('--repeats <count>', 'measured runs of each contender, at least 7', { min: 7, integer: true }, 9))
-    .option('--step', 'time whole training steps (forward, backward, Adam) on synthetic images instead')
-    .addOption(listOption('--widths <list>', 'filters of the three stages, with --step', numberIn(atLeastOne), '64,96,128'))
-    .option('--output <folder>', 'also write benchmark.json and a bar chart (SVG, PNG) there')
-    .addOption(jsonOption())
-    .addHelpText('after', examples)
-    .action(run);
+    .addOption(listOption('--batch-size <list>', 'images a batch', numberIn(atLeastOne), '128'))
+    .addOption(numberOption('--repeats <count>', 'measured runs of each contender, at least 7', { min: 7, integer: true }, 9));
+}
+
+function addSettingOptions(command: Command): Command {
+  return command
+    .addOption(listOption('--device <list>', 'auto: cuda where it can be used', oneOf(devices), 'auto'))
+    .addOption(listOption('--precision <list>', 'of matrix products on cuda (default: tf32)', oneOf(precisions)))
+    .addOption(listOption('--peer <list>', `other libraries: ${peerNames.join(', ')}`, oneOf(peerNames)).default([], 'none'))
+    .option('--resident', 'on the cpu, also the memory of a process for each contender (default: with --peer pytorch)')
+    .option('--no-resident', 'leave that out')
+    .option('--no-overhead', 'leave out what it costs to call an operator')
+    .option('--profile', 'also where the time of a step goes, by operator and by phase; implies --step')
+    .option('--compare <file>', 'also faster or slower than in an earlier benchmark.json')
+    .option('--output <folder>', 'also write benchmark.json and a bar chart (SVG, PNG) there');
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const [{ describeMachine }, { benchmarkText, saveBenchmark }] = await Promise.all([
-    import('../experiments/machine'),
+  const { step, network, widths, batchSize, operators, repeats, peer, overhead, profile = false, compare, output, json } = options;
+  const isStep = Boolean(step) || profile || network !== undefined;
+  const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
+  const [{ runBenchmark }, { benchmarkText, saveBenchmark }] = await Promise.all([
+    import('../experiments/benchmark'),
     import('../experiments/benchmarkReport'),
   ]);
-  const rows = options.step ? await stepRows(options) : await convolutionRows(options);
-  const document: BenchmarkDocument = { machine: describeMachine(), rows };
-  if (options.output !== undefined) await saveBenchmark(document, options.output);
-  printResult(document, options.json, benchmarkText);
+  const document = await runBenchmark({
+    targets: await targetsOf(options),
+    shapes,
+    networks: isStep ? (network ?? defaultNetworks) : [],
+    widths,
+    batchSizes: batchSize,
+    operators,
+    repeats,
+    peers: peer,
+    resident: options.resident ?? peer.includes('pytorch'),
+    overhead,
+    profile,
+    compare,
+    onRound: showRound,
+  });
+  if (output !== undefined) await saveBenchmark(document, output);
+  printResult(document, json, benchmarkText);
 }
 
-async function convolutionRows({ shapes, operators, batchSize, repeats }: BenchOptions): Promise<BenchmarkRow[]> {
-  const { benchmarkConvolution } = await import('../experiments/convolutionBenchmark');
-  const rows: BenchmarkRow[] = [];
-  for (const [index, shape] of shapes.entries()) {
-    const onRound = showRound(`layer ${index + 1} of ${shapes.length}`);
-    rows.push(...(await benchmarkConvolution({ shape, batchSize, operators, repeats, onRound })));
-  }
-  return rows;
+function askedShapes({ shapes, layers, widths }: BenchOptions): ConvolutionShape[] | undefined {
+  if (!shapes && !layers) return undefined;
+  return [...(shapes ?? []), ...(layers ?? []).flatMap((list) => layersOf(list, widths))];
 }
 
-async function stepRows({ operators, batchSize, repeats, widths }: BenchOptions): Promise<BenchmarkRow[]> {
-  const { benchmarkStep } = await import('../experiments/stepBenchmark');
-  return benchmarkStep({ widths, batchSize, operators, repeats, onRound: showRound('training step') });
+/** Every device in every precision that it has; the cpu has one. */
+async function targetsOf({ device: choices, precision: asked }: BenchOptions): Promise<BenchmarkTarget[]> {
+  const { matmulPrecision } = await import('../device');
+  const found = new Set<BenchmarkTarget['device']>();
+  for (const choice of choices) found.add(await useDevice({ device: choice }));
+  // Says so where no device has what was asked for.
+  if (!found.has('cuda')) for (const precision of asked ?? []) await useDevice({ device: 'cpu', precision });
+  return [...found].flatMap((device): BenchmarkTarget[] => {
+    if (device === 'cpu') return [{ device, precision: 'fp32' }];
+    return [...new Set(asked ?? [matmulPrecision()])].map((precision) => ({ device, precision }));
+  });
 }
 
-function showRound(what: string): (round: number, rounds: number) => void {
-  return (round, rounds) => {
-    if (!process.stderr.isTTY) return;
-    const isLast = round === rounds - 1;
-    process.stderr.write(`\r\x1b[K${what}: round ${round + 1} of ${rounds}${isLast ? '\r\x1b[K' : ''}`);
-  };
+function showRound(what: string, round: number, rounds: number): void {
+  if (!process.stderr.isTTY) return;
+  const isLast = round === rounds - 1;
+  process.stderr.write(`\r\x1b[K${what}: round ${round + 1} of ${rounds}${isLast ? '\r\x1b[K' : ''}`);
 }
+
+const shapePattern = /^(\d+):(\d+)@(\d+)((?:\/[ksp]\d+)*)$/;
+const shapeKeys = { k: 'kernel', s: 'stride', p: 'padding' } as const;
 
 function parseShape(flag: string, text: string): ConvolutionShape {
   const match = shapePattern.exec(text);
-  const [channels, filters, size] = (match ?? []).slice(1).map(Number);
-  if (!channels || !filters || !size) {
-    throw new OptionError(flag, `${flag} must list layers as CHANNELS:FILTERS@PIXELS, such as 64:64@32, but got ${JSON.stringify(text)}`);
+  const [channels, filters, size] = (match ?? []).slice(1, 4).map(Number);
+  const rest = (match?.[4] ?? '').split('/').filter(Boolean);
+  const given = Object.fromEntries(rest.map((part) => [shapeKeys[part[0] as keyof typeof shapeKeys], Number(part.slice(1))]));
+  const shape = layer(channels, filters, size, given);
+  if (!channels || !filters || !size || !shape.kernel || !shape.stride) {
+    throw new OptionError(
+      flag,
+      `${flag} must list layers as CHANNELS:FILTERS@PIXELS, such as 64:64@32 or 64:128@56/k1/s2, but got ${JSON.stringify(text)}`,
+    );
   }
-  return { channels, filters, size };
+  if (outputSize(shape) < 1) throw new OptionError(flag, `${flag}: the filters of ${text} are larger than its images`);
+  return shape;
 }

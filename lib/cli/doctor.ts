@@ -2,6 +2,7 @@ import { availableMemory, env } from 'node:process';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import nodeGypBuild from 'node-gyp-build';
+import type { NativeCudaInfo } from '../../typings/native';
 import type { Machine } from '../experiments/machine';
 import { formatBytes } from '../report/format';
 import { jsonOption } from './options';
@@ -15,6 +16,8 @@ interface Diagnosis extends Machine {
   ompNumThreads: string | null;
   availableMemoryBytes: number;
   devices: { name: string; state: DeviceState; detail: string }[];
+  /** All that is known of CUDA. */
+  cuda: NativeCudaInfo;
 }
 
 export function addDoctorCommand(program: Command): void {
@@ -31,9 +34,8 @@ export function addDoctorCommand(program: Command): void {
 async function diagnose(): Promise<Diagnosis> {
   const { deviceInfo } = await import('../device');
   const { describeMachine } = await import('../experiments/machine');
-  const machine = describeMachine();
+  const machine = describeMachine('cpu');
   const { cuda } = deviceInfo();
-  const cudaState = cuda.available ? 'available' : cuda.driver ? 'detected but unusable' : 'not there';
   return {
     ...machine,
     addon: addonPath(),
@@ -41,9 +43,21 @@ async function diagnose(): Promise<Diagnosis> {
     availableMemoryBytes: availableMemory(),
     devices: [
       { name: 'cpu', state: 'available', detail: `${machine.processor}, ${machine.instructionSet}` },
-      { name: 'cuda', state: cudaState, detail: cuda.reason },
+      { name: 'cuda', state: stateOf(cuda), detail: cuda.available ? gpuText(cuda) : cuda.reason },
     ],
+    cuda,
   };
+}
+
+function stateOf({ available, driver }: NativeCudaInfo): DeviceState {
+  if (available) return 'available';
+  return driver ? 'detected but unusable' : 'not there';
+}
+
+function gpuText({ name, computeCapability, memoryBytes, cublas, library, emulated, reason }: NativeCudaInfo): string {
+  if (emulated) return reason;
+  const memory = formatBytes(memoryBytes);
+  return `${name ?? reason}, compute capability ${computeCapability ?? 'unknown'}, ${memory}, ${library ?? 'unknown libraries'} (${cublas ?? 'no cuBLAS'})`;
 }
 
 /** Where the loader of the addon has found it, from `lib/` and from `dist/` alike. */
@@ -58,7 +72,7 @@ function asText(diagnosis: Diagnosis): string {
   const free = formatBytes(diagnosis.availableMemoryBytes);
   return [
     'Devices',
-    ...diagnosis.devices.map(({ name, state, detail }) => field(name, `${state}: ${detail}`)),
+    ...diagnosis.devices.map(({ name, state, detail }) => field(name, `${state}${state === 'detected but unusable' ? ', because' : ':'} ${detail}`)),
     '',
     'Processor',
     field('model', diagnosis.processor),

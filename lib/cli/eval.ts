@@ -2,11 +2,12 @@ import type { Command } from 'commander';
 import type { ClassReport } from '../experiments/classReport';
 import { formatCount, formatPercent, formatSignificant, textTable } from '../report';
 import { addDataOptions, type DataOptions } from './dataOptions';
+import { addDeviceOptions, type DeviceOptions, useDevice } from './deviceOptions';
 import { showLoadProgress } from './loadProgress';
 import { atLeastOne, jsonOption, numberOption } from './options';
 import { printResult } from './output';
 
-interface EvalOptions extends DataOptions {
+interface EvalOptions extends DataOptions, DeviceOptions {
   batchSize: number;
   json?: boolean;
 }
@@ -22,20 +23,22 @@ export function addEvalCommand(program: Command): void {
     .command('eval')
     .description('Evaluates a trained network on the test images: accuracy, loss, and how it does on each class.')
     .argument('<checkpoint>', 'a file written by spherenet train');
-  addDataOptions(command)
-    .addOption(numberOption('--batch-size <count>', 'images a batch', atLeastOne, 128))
+  addDataOptions(command).addOption(numberOption('--batch-size <count>', 'images a batch', atLeastOne, 128));
+  addDeviceOptions(command)
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action(run);
 }
 
-async function run(checkpoint: string, { data, source, cache, batchSize, json }: EvalOptions): Promise<void> {
+async function run(checkpoint: string, options: EvalOptions): Promise<void> {
+  const { data, source, cache, batchSize, json } = options;
   const [{ loadModel }, { loadDataset }, { classReport }] = await Promise.all([
     import('../train'),
     import('../experiments/datasets'),
     import('../experiments/classReport'),
   ]);
-  const model = await loadModel(checkpoint);
+  const device = await useDevice(options);
+  const model = (await loadModel(checkpoint)).to(device);
   const { test } = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
   printResult({ checkpoint, ...(await classReport(model, test, batchSize)) }, json, asText);
 }

@@ -5,6 +5,7 @@ import { addBenchCommand } from './bench';
 import { addDataCommand } from './data';
 import { addDoctorCommand } from './doctor';
 import { addEvalCommand } from './eval';
+import { addPaperCommand } from './paper';
 import { newProgram, runProgram } from './program';
 import { addTrainCommand } from './train';
 
@@ -16,6 +17,6 @@ const program = newProgram('spherenet')
   .version(version)
   .helpCommand(false)
   .addHelpText('after', '\nspherenet <command> --help shows the options of a command, with examples.');
-for (const add of [addTrainCommand, addEvalCommand, addDataCommand, addBenchCommand, addDoctorCommand]) add(program);
+for (const add of [addTrainCommand, addEvalCommand, addPaperCommand, addDataCommand, addBenchCommand, addDoctorCommand]) add(program);
 
 void runProgram(program);

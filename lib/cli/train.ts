@@ -1,6 +1,5 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import type { Device } from '../device';
 import { OptionError } from '../errors';
 import type { AugmentationName, OptimizerName, TrainingConfig } from '../experiments/trainingRun';
 import type { Annealing } from '../losses';
@@ -9,6 +8,7 @@ import type { AngularOperator } from '../ops';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import type { FitResult } from '../train';
 import { addDataOptions, type DataOptions } from './dataOptions';
+import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
 import { showLoadProgress } from './loadProgress';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
@@ -17,7 +17,7 @@ import { printResult } from './output';
 type Loss = HeadConfig['loss'];
 type Learnable = 'filter' | 'layer' | 'network';
 
-interface TrainOptions extends DataOptions {
+interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   network: 'plain' | 'sphere';
   depth: (typeof depths)[number];
   widths: number[];
@@ -43,7 +43,6 @@ interface TrainOptions extends DataOptions {
   checkpointEvery: number;
   output?: string;
   resume?: string;
-  device: Device | 'auto';
   json?: boolean;
 }
 
@@ -113,25 +112,24 @@ function addOptimizationOptions(command: Command): void {
 }
 
 function addRunOptions(command: Command): Command {
-  return command
+  command
     .addOption(numberOption('--eval-every <count>', 'steps between evaluations', atLeastOne, 1000))
     .addOption(numberOption('--log-every <count>', 'steps between lines of the log', atLeastOne, 50))
     .addOption(numberOption('--checkpoint-every <count>', 'steps between checkpoints', atLeastOne, 500))
     .option('--output <folder>', 'for log.jsonl and last.safetensors (default: runs/<time>, or that of --resume)')
-    .option('--resume <checkpoint>', 'go on from this file; give the same options as before')
-    .addOption(choiceOption('--device <name>', 'auto: cuda where it can be used', ['auto', 'cpu', 'cuda'] as const, 'auto'));
+    .option('--resume <checkpoint>', 'go on from this file; give the same options as before');
+  return addTrainingDeviceOptions(command);
 }
 
 async function run(options: TrainOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
-  const [{ resolveDevice }, { loadDataset }, { evaluationLoader, prepareTraining }] = await Promise.all([
-    import('../device'),
+  const [{ loadDataset }, { evaluationLoader, prepareTraining }] = await Promise.all([
     import('../experiments/datasets'),
     import('../experiments/trainingRun'),
   ]);
-  const device = resolveDevice(options.device);
-  const { data, source, cache, evalEvery, logEvery, checkpointEvery, resume } = options;
+  const device = await useTrainingDevice(options);
+  const { data, source, cache, evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
   const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
   const { trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
@@ -140,6 +138,8 @@ async function run(options: TrainOptions): Promise<void> {
     checkpointEvery,
     output,
     resume,
+    device,
+    cudaGraph,
     signal: abortOnInterrupt(),
     progress: true,
   });

@@ -1,3 +1,4 @@
+import { defaultDevice, type Device, type DeviceChoice, resolveDevice } from '../device';
 import { describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { native } from '../native';
 import { type Pair, requireBoolean, requirePair } from '../ops/checks';
@@ -33,6 +34,8 @@ export interface DataLoaderOptions {
   prefetch?: number;
   /** Leaves out the images that fill no whole batch at the end of an epoch. Default true. */
   dropLast?: boolean;
+  /** Where the batches are made. Default: the default device; a Trainer and evaluate() ask for their model's. */
+  device?: DeviceChoice;
 }
 
 /** Images with their labels. */
@@ -48,7 +51,7 @@ export interface Batch {
 /** Where each image of a batch is cut out, as `native.imageBatch` takes it. */
 type Placement = Int32Array;
 
-const optionKeys = ['batchSize', 'seed', 'shuffle', 'augment', 'mean', 'std', 'prefetch', 'dropLast'] as const;
+const optionKeys = ['batchSize', 'seed', 'shuffle', 'augment', 'mean', 'std', 'prefetch', 'dropLast', 'device'] as const;
 const augmentationKeys = ['padding', 'crop', 'flipHorizontal', 'flipVertical'] as const;
 
 /**
@@ -76,11 +79,12 @@ export class DataLoader implements AsyncIterable<Batch> {
   readonly #mean: Float32Array;
   readonly #std: Float32Array;
   readonly #prefetch: number;
+  #device: Device;
   readonly #training: Prefetcher;
   /** The orders in use: of this epoch and, prefetching, of the next one. */
   readonly #orders = new Map<number, Int32Array>();
 
-  /** @throws {OptionError} naming the option at fault. */
+  /** @throws {OptionError | DeviceError} naming the option at fault. */
   constructor(dataset: ImageDataset, options: DataLoaderOptions) {
     requireKnownKeys('DataLoader', options, optionKeys);
     const { augment = {} } = options;
@@ -108,7 +112,25 @@ export class DataLoader implements AsyncIterable<Batch> {
     this.#mean = perChannel('mean', options.mean ?? 127.5, channels);
     this.#std = perChannel('std', options.std ?? 128, channels, { above: 0 });
     this.#prefetch = requireNumber('prefetch', options.prefetch ?? 2, { min: 0, integer: true });
+    this.#device = resolveDevice(options.device ?? defaultDevice());
     this.#training = new Prefetcher((iteration) => this.#trainingBatch(iteration), this.#prefetch, Infinity);
+  }
+
+  /** Where the batches are made. */
+  get device(): Device {
+    return this.#device;
+  }
+
+  /**
+   * Makes the batches on `device` from now on; those given out, and evaluations under way, stay where they are. Returns
+   * itself.
+   * @throws {DeviceError | OptionError} when the device cannot be used.
+   */
+  to(device: DeviceChoice): this {
+    const target = resolveDevice(device);
+    if (target !== this.#device) this.#training.discard();
+    this.#device = target;
+    return this;
   }
 
   /**
@@ -122,7 +144,8 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
     const count = Math.ceil(this.dataset.count / this.batchSize);
-    const batches = new Prefetcher((position) => this.#evaluationBatch(position), this.#prefetch, count);
+    const device = this.#device;
+    const batches = new Prefetcher((position) => this.#evaluationBatch(position, device), this.#prefetch, count);
     try {
       for (let position = 0; position < count; position++) yield await batches.take(position);
     } finally {
@@ -140,14 +163,14 @@ export class DataLoader implements AsyncIterable<Batch> {
     const epoch = Math.floor(iteration / this.batchesPerEpoch);
     const start = (iteration % this.batchesPerEpoch) * this.batchSize;
     const indices = this.#orderOf(epoch).slice(start, start + this.batchSize);
-    return this.#load(indices, this.#randomPlacement(iteration, indices.length));
+    return this.#load(indices, this.#randomPlacement(iteration, indices.length), this.#device);
   }
 
-  #evaluationBatch(position: number): Promise<Batch> {
+  #evaluationBatch(position: number, device: Device): Promise<Batch> {
     const start = position * this.batchSize;
     const length = Math.min(this.batchSize, this.dataset.count - start);
     const indices = Int32Array.from({ length }, (_, i) => start + i);
-    return this.#load(indices, this.#centralPlacement(length));
+    return this.#load(indices, this.#centralPlacement(length), device);
   }
 
   #orderOf(epoch: number): Int32Array {
@@ -190,15 +213,16 @@ export class DataLoader implements AsyncIterable<Batch> {
     return [height + 2 * this.#padding - this.height, width + 2 * this.#padding - this.width];
   }
 
-  async #load(indices: Int32Array, placement: Placement): Promise<Batch> {
+  async #load(indices: Int32Array, placement: Placement, device: Device): Promise<Batch> {
     const { images, height, width, channels, labels } = this.dataset;
     const handle = await native.imageBatch(
+      device,
       images, height, width, channels,
       indices, placement, this.#padding, this.height, this.width, this.#mean, this.#std,
     );
     return {
-      images: new Tensor(handle, [indices.length, this.height, this.width, channels], 'f32'),
-      labels: tensor(indices.map((index) => labels[index])),
+      images: new Tensor(handle, [indices.length, this.height, this.width, channels], 'f32', device),
+      labels: tensor(indices.map((index) => labels[index]), [indices.length], { device }),
       indices,
     };
   }
@@ -230,9 +254,14 @@ class Prefetcher {
     return batch;
   }
 
+  /** Gives up the batches under way. */
+  discard(): void {
+    this.#discard(() => true);
+  }
+
   close(): void {
     this.#replaceCurrent(null);
-    this.#discard(() => true);
+    this.discard();
   }
 
   #start(index: number): void {

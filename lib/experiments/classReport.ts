@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ImageDataset } from '../data';
 import type { Classifier } from '../models';
+import { deviceOf } from '../nn/module';
 import { softmaxCrossEntropy } from '../ops';
 import { noGrad } from '../tensor';
 import { evaluationLoader } from './trainingRun';
@@ -25,19 +26,19 @@ export interface ClassReport {
   classes: ClassResult[];
 }
 
-/** Evaluates a network in evaluation mode on all images, class by class. */
+/** Evaluates a network in evaluation mode on all images, class by class, on the device where the network is. */
 export async function classReport(model: Classifier, dataset: ImageDataset, batchSize: number): Promise<ClassReport> {
   const { classes, count: images, name } = dataset;
   /** Images by true class and by the class given. */
   const counts = classes.map(() => new Array<number>(classes.length).fill(0));
   let lossSum = 0;
-  for await (const batch of evaluationLoader(dataset, batchSize)) {
+  for await (const { images: pixels, labels, indices } of evaluationLoader(dataset, batchSize).to(deviceOf(model))) {
     const [loss, given] = noGrad(() => {
-      const logits = model.predict(batch.images);
-      return [softmaxCrossEntropy(logits, batch.labels).item(), largestOfRows(logits.data(), classes.length)];
+      const logits = model.predict(pixels);
+      return [softmaxCrossEntropy(logits, labels).item(), largestOfRows(logits.data(), classes.length)];
     });
     lossSum += loss * given.length;
-    batch.labels.data().forEach((label: number, i: number) => counts[label][given[i]]++);
+    indices.forEach((index, i) => counts[dataset.labels[index]][given[i]]++);
     await nextTurn();
   }
   const correct = counts.reduce((sum, row, label) => sum + row[label], 0);

@@ -1,12 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DatasetSplits, subset } from '../data';
+import type { Device } from '../device';
 import { DataError } from '../errors';
 import type { HeadConfig } from '../models';
 import type { Point } from '../report';
 import { evaluate, type FitResult, type TrainRecord } from '../train';
 import { type ConvergenceSummary, type Evaluation, type NetworkCurve, saveConvergence } from './convergenceReport';
 import { describeMachine } from './machine';
+import { paperRecipe } from './paperRecipe';
 import { evaluationLoader, prepareTraining, type TrainingConfig } from './trainingRun';
 
 /** A twin: all but the convolutions is the same. */
@@ -21,10 +23,10 @@ const twins: readonly Twin[] = [
   { name: 'SphereNet-9', folder: 'spherenet9', convolution: { operator: 'sigmoid', k: 0.3 } },
 ];
 
-/** Where a convergence run stands. */
-export interface ConvergenceProgress {
+/** Where a run of several networks stands. */
+export interface RunProgress {
   network: string;
-  /** Steps of both networks together. */
+  /** Steps of all networks together. */
   step: number;
   steps: number;
   /** The last measured numbers of this network. */
@@ -43,11 +45,13 @@ export interface ConvergenceOptions {
   evalImages: number;
   loss: Extract<HeadConfig['loss'], 'softmax' | 'ga-softmax'>;
   seed: number;
+  /** Where both networks are trained. Default: the default device. */
+  device?: Device;
   /** Folder for logs, checkpoints, `summary.json`, `convergence.svg` and `convergence.png`. */
   output: string;
   /** Ends the run after the current step. */
   signal?: AbortSignal;
-  onStep?: (progress: ConvergenceProgress) => void;
+  onStep?: (progress: RunProgress) => void;
   onEvaluation?: (network: string, evaluation: Evaluation) => void;
 }
 
@@ -61,7 +65,7 @@ const logEvery = 10;
  * @throws {OptionError | DataError} naming the option or file at fault.
  */
 export async function runConvergence(options: ConvergenceOptions): Promise<ConvergenceSummary | null> {
-  const { data, output, iterations, batchSize, widths, seed, loss } = options;
+  const { data, output, iterations, batchSize, widths, seed, loss, device } = options;
   await mkdir(output, { recursive: true }).catch((cause: unknown) => {
     throw new DataError('output', `cannot make the output folder ${output}: ${(cause as Error).message}`, { cause });
   });
@@ -72,13 +76,13 @@ export async function runConvergence(options: ConvergenceOptions): Promise<Conve
     networks.push(curve);
   }
   const dataset = data.train.name.replace(/ train$/, '');
-  const summary = { machine: describeMachine(), dataset, iterations, batchSize, widths, seed, loss, networks };
+  const summary = { machine: describeMachine(device), dataset, iterations, batchSize, widths, seed, loss, networks };
   await saveConvergence(summary, output);
   return summary;
 }
 
 async function trainTwin(twin: Twin, index: number, options: ConvergenceOptions): Promise<NetworkCurve | null> {
-  const { data, iterations, batchSize, evalEvery, evalImages, output, signal, onEvaluation } = options;
+  const { data, iterations, batchSize, evalEvery, evalImages, output, device, signal, onEvaluation } = options;
   const started = performance.now();
   const images = Math.min(evalImages, data.test.count);
   const { model, trainer, dispose } = prepareTraining(twinConfig(twin, options), data, {
@@ -86,6 +90,7 @@ async function trainTwin(twin: Twin, index: number, options: ConvergenceOptions)
     evalEvery,
     logEvery,
     output: join(output, twin.folder),
+    device,
     signal,
     progress: false,
     callbacks: {
@@ -111,11 +116,7 @@ function twinConfig({ convolution }: Twin, { widths, loss, iterations, batchSize
     model: { depth: 9, widths, convolution, head: { loss } },
     iterations,
     batchSize,
-    learningRate: 1e-3,
-    optimizer: 'adam',
-    weightDecay: 5e-4,
-    orthogonality: convolution === 'plain' ? 0 : 1e-4,
-    augment: 'flip',
+    ...paperRecipe(convolution),
     seed,
   };
 }

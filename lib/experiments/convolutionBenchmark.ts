@@ -1,23 +1,22 @@
+import { defaultDevice, type Device } from '../device';
 import { requireNumber } from '../errors';
 import { native } from '../native';
 import { type AngularOperator, conv2d, sphereConv2d } from '../ops';
 import { convGeometry } from '../ops/conv2d';
 import type { Tensor } from '../tensor';
-import { type BenchmarkRow, type Contender, measure, type MeasureOptions, timed } from './measure';
+import { type ConvolutionShape, layerCase, outputSize } from './layerShapes';
+import { type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
+import type { Peer } from './peers/peer';
+import { residentMemory } from './residentMemory';
 import { variedTensor } from './variedTensor';
+import { convolutionWork } from './work';
 
-/** A 3×3 convolution with stride 1 and padding 1 over square images. */
-export interface ConvolutionShape {
-  channels: number;
-  filters: number;
-  /** Height and width in pixels. */
-  size: number;
-}
-
-export interface ConvolutionBenchmarkOptions extends MeasureOptions {
+export interface ConvolutionBenchmarkOptions extends Omit<ContestOptions, 'work'> {
   shape: ConvolutionShape;
   batchSize: number;
   operators: readonly AngularOperator[];
+  /** Other libraries, which come after ours. */
+  peers?: readonly Peer[];
 }
 
 interface Operands {
@@ -27,51 +26,54 @@ interface Operands {
   dy: Tensor;
 }
 
-const kernel = 3;
-const options = { padding: 1 };
-const geometry = convGeometry(options);
-
 /**
- * Times forward and backward of SphereConv and of our plain convolution, through tape and operators as in training,
- * against the three bare convolutions of oneDNN that both need at least.
+ * Times forward and backward of SphereConv and of our plain convolution, through tape and operators as in training; on
+ * the cpu against the three bare convolutions of oneDNN that both need at least.
  */
 export async function benchmarkConvolution(settings: ConvolutionBenchmarkOptions): Promise<BenchmarkRow[]> {
-  const { shape, batchSize, operators } = settings;
-  const operands = makeOperands(shape, requireNumber('batchSize', batchSize, { min: 1, integer: true }));
+  const { shape, operators, device = defaultDevice(), peers = [] } = settings;
+  const batchSize = requireNumber('batchSize', settings.batchSize, { min: 1, integer: true });
+  const operands = makeOperands(shape, batchSize, device);
   const contenders = [
-    bareConvolution(operands),
-    ours('plain', operands, ({ x, weight }) => conv2d(x, weight, options)),
-    ...operators.map((operator) => ours(operator, operands, ({ x, weight }) => sphereConv2d(x, weight, { ...options, operator }))),
+    ...(device === 'cpu' ? [bareConvolution(shape, operands)] : []),
+    ...(['plain', ...operators] as const).map((operator) => ({
+      ...ownConvolution(operator, shape, operands),
+      resident: () => residentMemory({ kind: 'convolution', shape, batchSize, operator }),
+    })),
   ];
   try {
-    return await measure(caseName(shape, batchSize), contenders, settings);
+    for (const peer of peers) contenders.push(...(await peer.convolution({ shape, batchSize, operators, device })));
+    return await contest(layerCase(shape, batchSize), contenders, { ...settings, work: convolutionWork(shape, batchSize) });
   } finally {
     for (const operand of Object.values<Tensor>({ ...operands })) operand.dispose();
   }
 }
 
-/** Such as `conv3x3 64->64 32x32 b128`. */
-function caseName({ channels, filters, size }: ConvolutionShape, batchSize: number): string {
-  return `conv${kernel}x${kernel} ${channels}->${filters} ${size}x${size} b${batchSize}`;
-}
-
-function makeOperands({ channels, filters, size }: ConvolutionShape, batchSize: number): Operands {
-  const x = variedTensor([batchSize, size, size, channels], 0);
-  const weight = variedTensor([filters, kernel, kernel, channels], 1);
+/** Images, filters and the output's gradient, with numbers that every contender takes alike. */
+export function makeOperands(shape: ConvolutionShape, batchSize: number, device: Device): Operands {
+  const { channels, filters, size, kernel } = shape;
+  const x = variedTensor([batchSize, size, size, channels], 0, device);
+  const weight = variedTensor([filters, kernel, kernel, channels], 1, device);
   x.requiresGrad = true;
   weight.requiresGrad = true;
-  return { x, weight, dy: variedTensor([batchSize, size, size, filters], 2) };
+  const output = outputSize(shape);
+  return { x, weight, dy: variedTensor([batchSize, output, output, filters], 2, device) };
 }
 
-function ours(operator: AngularOperator | 'plain', operands: Operands, forward: (operands: Operands) => Tensor): Contender {
+/** SphereConv, or the plain convolution of this library. */
+export function ownConvolution(operator: AngularOperator | 'plain', shape: ConvolutionShape, operands: Operands): Contender {
+  const { x, weight, dy } = operands;
+  const { stride, padding } = shape;
+  const forward = (): Tensor =>
+    operator === 'plain' ? conv2d(x, weight, { stride, padding }) : sphereConv2d(x, weight, { stride, padding, operator });
   return {
     operator,
     engine: 'spherenet',
     run: () => {
-      const [forwardTime, y] = timed(() => forward(operands));
-      const [backwardTime] = timed(() => { y.backward({ gradient: operands.dy }); });
+      const [forwardTime, y] = timed(x.device, forward);
+      const [backwardTime] = timed(x.device, () => { y.backward({ gradient: dy }); });
       y.dispose();
-      for (const leaf of [operands.x, operands.weight]) {
+      for (const leaf of [x, weight]) {
         leaf.grad?.dispose();
         leaf.grad = null;
       }
@@ -80,7 +82,8 @@ function ours(operator: AngularOperator | 'plain', operands: Operands, forward: 
   };
 }
 
-function bareConvolution({ x, weight, dy }: Operands): Contender {
+function bareConvolution({ stride, padding }: ConvolutionShape, { x, weight, dy }: Operands): Contender {
+  const geometry = convGeometry({ stride, padding });
   return {
     operator: 'plain',
     engine: 'onednn',

@@ -1,6 +1,18 @@
 import { cpus, totalmem, type as systemName, release } from 'node:os';
 import { arch, constrainedMemory, versions } from 'node:process';
-import { deviceInfo } from '../device';
+import { defaultDevice, type Device, deviceInfo, matmulPrecision, type MatmulPrecision } from '../device';
+import type { Roof } from './roofs';
+
+/** A CUDA device, as a report names it. */
+export interface Gpu {
+  name: string;
+  computeCapability: string;
+  memoryBytes: number;
+  /** The file of cuBLAS. */
+  cublas: string;
+  /** Of matrix products. */
+  precision: MatmulPrecision;
+}
 
 /** What a measurement was taken on. */
 export interface Machine {
@@ -15,10 +27,14 @@ export interface Machine {
   system: string;
   node: string;
   onednn: string;
+  /** What the operators ran on, where that is not the processor. */
+  gpu?: Gpu;
+  /** What its devices do at best, where that was measured. */
+  roofs?: Roof[];
 }
 
-/** This machine, as reports name it. */
-export function describeMachine(): Machine {
+/** This machine, as reports name it, with the GPU where `device` is one. */
+export function describeMachine(device: Device = defaultDevice()): Machine {
   const { onednn, isa, threads } = deviceInfo();
   return {
     processor: processorName(),
@@ -29,11 +45,25 @@ export function describeMachine(): Machine {
     system: `${systemName()} ${release()} ${arch}`,
     node: versions.node,
     onednn: onednn.replace('oneDNN ', ''),
+    ...(device === 'cuda' ? { gpu: describeGpu() } : {}),
   };
 }
 
-/** The machine in one line: "AMD EPYC, 2 threads, avx2, oneDNN 2.6.3". */
-export function machineLine({ processor, threads, instructionSet, onednn }: Machine): string {
+function describeGpu(): Gpu {
+  const { name, computeCapability, memoryBytes, cublas } = deviceInfo().cuda;
+  const unknown = 'unknown';
+  return {
+    name: name ?? unknown,
+    computeCapability: computeCapability ?? unknown,
+    memoryBytes,
+    cublas: cublas ?? unknown,
+    precision: matmulPrecision(),
+  };
+}
+
+/** What computes in one line: "NVIDIA H100, tf32 products" or "AMD EPYC, 2 threads, avx2, oneDNN 2.6.3". */
+export function machineLine({ processor, threads, instructionSet, onednn, gpu }: Machine): string {
+  if (gpu) return `${gpu.name}, ${gpu.precision} products`;
   return `${processor}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${instructionSet}, oneDNN ${onednn}`;
 }
 

@@ -1,17 +1,27 @@
 import { performance } from 'node:perf_hooks';
-import { memoryStats, resetPeakMemory } from '../device';
+import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision, memoryStats, resetPeakMemory, synchronize } from '../device';
+import { groupBy } from './grouping';
+import type { Resident } from './residentMemory';
+import type { Roof } from './roofs';
+import { type Rates, ratesOf, type WorkByPass } from './work';
 
 /** What was computed: a plain convolution or network, or a spherical one by its angular function. */
 export type BenchmarkOperator = 'plain' | 'linear' | 'cosine' | 'sigmoid';
 export type BenchmarkPass = 'forward' | 'backward' | 'both' | 'step';
+/** Whose code computed it. */
+export type BenchmarkEngine = 'spherenet' | 'onednn' | 'pytorch' | 'pytorch-compile' | 'tfjs';
+/** How images lie in memory: NHWC or NCHW. */
+export type MemoryLayout = 'channels-last' | 'contiguous';
 
 /** One line of a benchmark's JSON document. */
-export interface BenchmarkRow {
+export interface BenchmarkRow extends Rates, Partial<Resident> {
   /** Such as `conv3x3 64->64 32x32 b128`. */
   case: string;
   operator: BenchmarkOperator;
-  engine: 'spherenet' | 'onednn';
-  device: 'cpu';
+  engine: BenchmarkEngine;
+  device: Device;
+  /** Of matrix products and convolutions. */
+  precision: MatmulPrecision;
   pass: BenchmarkPass;
   /** Median of the repeats in milliseconds. */
   ms: number;
@@ -21,61 +31,132 @@ export interface BenchmarkRow {
   repeats: number;
   /** Most tensor memory in use during a repeat; null for a peer that keeps its memory to itself. */
   peakBytes: number | null;
+  /** The fastest of those that were tried, where there is a choice. */
+  layout?: MemoryLayout;
+  /** Of an operator's call, or of a step that is little but calls. */
+  overheadMicroseconds?: number;
 }
+
+/** Milliseconds by pass. */
+export type PassTimes = Partial<Record<BenchmarkPass, number>>;
 
 /** One contender: every run gives the milliseconds of each of its passes. */
 export interface Contender {
   operator: BenchmarkOperator;
-  engine: BenchmarkRow['engine'];
-  run: () => Partial<Record<BenchmarkPass, number>>;
+  engine: BenchmarkEngine;
+  run: () => PassTimes | Promise<PassTimes>;
   /** False where {@link memoryStats} does not see what it allocates. Default true. */
   countsMemory?: boolean;
+  /** Most memory that a run took, of a contender which knows it better than {@link memoryStats}; null where it does not. */
+  peakBytes?: () => number | null;
+  /** Of contenders that differ in nothing else, {@link contest} keeps the fastest. */
+  layout?: MemoryLayout;
+  /** Measures the memory of a process that has nothing else to do. */
+  resident?: () => Promise<Resident | null>;
+  /** Gives back what it holds. */
+  dispose?: () => void | Promise<void>;
 }
 
 export interface MeasureOptions {
   repeats: number;
+  /** Rounds before those that count: caches, clocks and primitives settle. Default 2. */
+  warmUpRounds?: number;
+  /** Where the contenders compute. Default: the default device. */
+  device?: Device;
+  /** What each pass has to do, for its rates. */
+  work?: WorkByPass;
+  /** What the device does at best. */
+  roof?: Roof;
   /** Told before each round, counted from 0, the rounds of warm-up first. */
   onRound?: (round: number, rounds: number) => void;
 }
 
-/** Rounds before those that count: caches, clocks and primitives settle. */
-const warmUpRounds = 2;
+export interface ContestOptions extends MeasureOptions {
+  /** Whether to measure resident memory too, a process for each contender. Default false. */
+  resident?: boolean;
+}
+
+/** {@link measure}, then of each contender the fastest layout, and at last its memory. The contenders are disposed of. */
+export async function contest(name: string, contenders: readonly Contender[], options: ContestOptions): Promise<BenchmarkRow[]> {
+  try {
+    const rows = fastestLayouts(await measure(name, contenders, options));
+    return options.resident ? await withResidentMemory(rows, contenders) : rows;
+  } finally {
+    for (const { dispose } of contenders) await dispose?.();
+  }
+}
 
 /**
  * Runs the contenders in turn, one round after the other: what disturbs the machine hits all of them alike.
  */
 export async function measure(name: string, contenders: readonly Contender[], options: MeasureOptions): Promise<BenchmarkRow[]> {
-  const { repeats, onRound } = options;
+  const { repeats, warmUpRounds = 2, device = defaultDevice(), work, roof, onRound } = options;
+  const precision = device === 'cpu' ? 'fp32' : matmulPrecision();
   const rounds = warmUpRounds + repeats;
   const times = contenders.map(() => new Map<BenchmarkPass, number[]>());
   const peaks = contenders.map(() => 0);
   for (let round = 0; round < rounds; round++) {
     onRound?.(round, rounds);
     for (const [index, contender] of contenders.entries()) {
-      resetPeakMemory();
-      const result = contender.run();
-      peaks[index] = Math.max(peaks[index], memoryStats().peak);
+      resetPeakMemory(device);
+      const result = await contender.run();
+      peaks[index] = Math.max(peaks[index], memoryStats(device).peak);
       if (round >= warmUpRounds) collect(times[index], result);
       // A signal or a timer gets its turn.
       await new Promise(setImmediate);
     }
   }
-  return contenders.flatMap(({ operator, engine, countsMemory = true }, index) =>
+  return contenders.flatMap(({ operator, engine, layout, countsMemory = true, peakBytes }, index) =>
     [...times[index]].map(([pass, samples]): BenchmarkRow => {
-      const peakBytes = countsMemory ? peaks[index] : null;
-      return { case: name, operator, engine, device: 'cpu', pass, ...quartiles(samples), repeats, peakBytes };
+      const spread = quartiles(samples);
+      return {
+        case: name, operator, engine, device, precision, pass, ...spread, repeats,
+        peakBytes: peakBytes ? peakBytes() : countsMemory ? peaks[index] : null,
+        ...ratesOf(work?.[pass], spread.ms, roof),
+        ...(layout ? { layout } : {}),
+      };
     }),
   );
 }
 
-/** Milliseconds that `work` takes, and what it returns. */
-export function timed<R>(work: () => R): [milliseconds: number, result: R] {
+/** Milliseconds that `work` takes on `device`, to its end and without what was under way before, and what it returns. */
+export function timed<R>(device: Device, work: () => R): [milliseconds: number, result: R] {
+  synchronize(device);
   const start = performance.now();
   const result = work();
+  synchronize(device);
   return [performance.now() - start, result];
 }
 
-function collect(times: Map<BenchmarkPass, number[]>, result: Partial<Record<BenchmarkPass, number>>): void {
+/** The pass that a contender is judged by. */
+export function wholePass<T>(passes: ReadonlyMap<BenchmarkPass, T>): T {
+  return (passes.get('both') ?? passes.get('step') ?? passes.get('forward'))!;
+}
+
+/** Of rows that differ in their layout, those of the one with the shortest whole pass. */
+export function fastestLayouts(rows: readonly BenchmarkRow[]): BenchmarkRow[] {
+  const entrants = groupBy(rows, ({ engine, operator }) => `${engine} ${operator}`);
+  return [...entrants.values()].flatMap((entrant) => {
+    const layouts = [...groupBy(entrant, ({ layout }) => layout).values()];
+    const timeOf = (passes: readonly BenchmarkRow[]): number => wholePass(new Map(passes.map((row) => [row.pass, row.ms])));
+    return layouts.reduce((best, each) => (timeOf(each) < timeOf(best) ? each : best));
+  });
+}
+
+/** What was measured in a process of its own belongs to the whole pass. */
+async function withResidentMemory(rows: BenchmarkRow[], contenders: readonly Contender[]): Promise<BenchmarkRow[]> {
+  const measured: BenchmarkRow[] = [];
+  for (const row of rows) {
+    const isWhole = row.pass === 'both' || row.pass === 'step';
+    const contender = contenders.find(
+      ({ engine, operator, layout }) => engine === row.engine && operator === row.operator && layout === row.layout,
+    );
+    measured.push({ ...row, ...(isWhole ? await contender?.resident?.() : undefined) });
+  }
+  return measured;
+}
+
+function collect(times: Map<BenchmarkPass, number[]>, result: PassTimes): void {
   for (const [pass, milliseconds] of Object.entries(result) as [BenchmarkPass, number][]) {
     const samples = times.get(pass) ?? [];
     times.set(pass, [...samples, milliseconds]);

@@ -1,6 +1,8 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { init, Parameter } from '../nn';
-import { angularLogits, type AngularLogitOptions, type AngularOperator, angularSoftmax } from '../ops';
+import {
+  angularLogits, type AngularLogitOptions, type AngularOperator, angularSoftmax, type AngularSoftmaxOptions,
+} from '../ops';
 import { sphereArguments } from '../ops/sphereConv2d';
 import type { Generator } from '../random';
 import { type Tensor, zeros } from '../tensor';
@@ -51,7 +53,7 @@ abstract class AngularHead extends Head {
     return angularLogits(features, this.weight, this.#angular);
   }
 
-  protected marginOptions(): { margin?: number; annealing?: number } {
+  protected marginOptions(): Pick<AngularSoftmaxOptions, 'margin' | 'annealing'> {
     return {};
   }
 }
@@ -111,8 +113,8 @@ export class GASoftmaxLoss extends AngularHead {
     this.lambda = this.#schedule && lambdaAt(this.#schedule, iteration);
   }
 
-  protected override marginOptions(): { margin: number; annealing: number } {
-    return { margin: this.margin, annealing: this.lambda ?? 0 };
+  protected override marginOptions(): Pick<AngularSoftmaxOptions, 'margin' | 'annealing'> {
+    return { margin: this.margin, annealing: () => this.lambda ?? 0 };
   }
 }
 

@@ -42,6 +42,6 @@ export class Dropout extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.training ? dropout(x, { probability: this.probability, seed: this.generator.seed() }) : x;
+    return this.training ? dropout(x, { probability: this.probability, seed: () => this.generator.seed() }) : x;
   }
 }

@@ -1,6 +1,8 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
+import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
 import { requireBoolean } from '../ops/checks';
+import type { PendingConvolution } from '../ops/conv2d';
 import { ones, type Tensor, zeros } from '../tensor';
 import { Module, ModuleBuffer, Parameter } from './module';
 
@@ -42,7 +44,16 @@ export class BatchNorm2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    return batchNorm(x, this.#options());
+  }
+
+  /** This normalisation of what a convolution will give. @internal */
+  forwardPending(convolution: PendingConvolution): Tensor {
+    return convolution.normalized(checkBatchNorm(convolution.y, this.#options()));
+  }
+
+  #options(): BatchNormOptions {
     const { gamma, beta, runningMean, runningVariance, training, momentum, eps, relu } = this;
-    return batchNorm(x, { gamma, beta, runningMean, runningVariance, training, momentum, eps, relu });
+    return { gamma, beta, runningMean, runningVariance, training, momentum, eps, relu };
   }
 }

@@ -1,7 +1,9 @@
 import type { ConvGeometry } from '../../typings/native';
 import { OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { type Pair, requireBoolean, requirePair } from '../ops/checks';
-import { convGeometry, type ConvOptions, convOptionKeys, conv2dWithGeometry } from '../ops/conv2d';
+import {
+  conv2dWithGeometry, convGeometry, type ConvOptions, convOptionKeys, type PendingConvolution, pendingConv2d,
+} from '../ops/conv2d';
 import type { Generator } from '../random';
 import { type Shape, sizeOf, type Tensor, zeros } from '../tensor';
 import { heNormal } from './init';
@@ -45,6 +47,9 @@ export abstract class Convolution extends Module {
     this.bias = hasBias ? new Parameter(zeros([outChannels])) : null;
   }
 
+  /** The forward pass, checked and not run yet, for a BatchNorm2d that follows. @internal */
+  abstract pending(x: Tensor): PendingConvolution;
+
   override multiplyAdds(output: Shape): number {
     return sizeOf(output.slice(0, -1)) * this.weight.size;
   }
@@ -63,5 +68,9 @@ export class Conv2d extends Convolution {
 
   forward(x: Tensor): Tensor {
     return conv2dWithGeometry(x, this.weight, this.bias, this.geometry);
+  }
+
+  pending(x: Tensor): PendingConvolution {
+    return pendingConv2d(x, this.weight, this.bias, this.geometry);
   }
 }

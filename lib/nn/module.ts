@@ -1,13 +1,14 @@
+import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from '../device';
 import { CheckpointError, describe, OptionError, SphereNetError } from '../errors';
 import { formatShape, requireFloat } from '../ops/checks';
 import { Generator, type GeneratorState } from '../random';
-import { type Shape, Tensor } from '../tensor';
+import { noGrad, type Shape, Tensor } from '../tensor';
 
 /** A tensor that an optimizer changes: it requires a gradient and outlives scopes. Takes over `from`, which is released. */
 export class Parameter extends Tensor {
   constructor(from: Tensor) {
     requireFloat('from', from);
-    super(from.alias().keep().handle, from.shape, from.dtype);
+    super(from.alias().keep().handle, from.shape, from.dtype, from.device);
     from.dispose();
     this.requiresGrad = true;
     this.keep();
@@ -17,7 +18,7 @@ export class Parameter extends Tensor {
 /** State of a module without a gradient, such as a running mean; it outlives scopes. Takes over `from`, which is released. */
 export class ModuleBuffer extends Tensor {
   constructor(from: Tensor) {
-    super(from.alias().keep().handle, from.shape, from.dtype);
+    super(from.alias().keep().handle, from.shape, from.dtype, from.device);
     from.dispose();
     this.keep();
   }
@@ -89,6 +90,20 @@ export abstract class Module {
     return this.train(false);
   }
 
+  /**
+   * Moves all parameters and buffers to `device`, with their gradients. The tensors stay the same, so that an optimizer
+   * made before goes on with them; its state follows. Not between a forward pass and its `backward()`. Returns itself.
+   * @throws {DeviceError} when the device cannot be used or has no memory for all of them; nothing has been changed.
+   */
+  to(device: DeviceChoice): this {
+    const target = resolveDevice(device);
+    const tensors = Object.values(this.stateDict());
+    const moving = [...tensors, ...tensors.flatMap(({ grad }) => grad ?? [])].filter((each) => each.device !== target);
+    const copies = noGrad(() => moving.map((each) => each.to(target)));
+    moving.forEach((each, i) => { each.adopt(copies[i]); });
+    return this;
+  }
+
   /** Every parameter and buffer by name: the live tensors, no copies. */
   stateDict(): Record<string, Tensor> {
     return Object.fromEntries([...this.namedParameters(), ...this.namedBuffers()]);
@@ -157,6 +172,18 @@ export abstract class Module {
 
 function join(path: string, name: string): string {
   return path ? `${path}.${name}` : name;
+}
+
+/**
+ * Where a module's parameters and buffers are; the default device where it has none.
+ * @throws {DeviceError} naming one that is elsewhere than the first.
+ */
+export function deviceOf(module: Module): Device {
+  const tensors = Object.entries(module.stateDict());
+  if (tensors.length === 0) return defaultDevice();
+  const [first, { device }] = tensors[0];
+  for (const [name, tensor] of tensors) requireSameDevice(name, tensor.device, first, device);
+  return device;
 }
 
 /** Releases the gradients of these parameters. */

@@ -1,7 +1,9 @@
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { type NormGuard, positive, type Positivity } from '../ops';
+import type { PendingConvolution } from '../ops/conv2d';
 import {
   type AngularOperator,
+  pendingSphereConv2d,
   type SphereArguments,
   sphereArguments,
   sphereConv2dWithArguments,
@@ -128,6 +130,10 @@ export class SphereConv2d extends Convolution {
 
   forward(x: Tensor): Tensor {
     return sphereConv2dWithArguments(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
+  }
+
+  pending(x: Tensor): PendingConvolution {
+    return pendingSphereConv2d(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
   }
 }
 

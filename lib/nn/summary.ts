@@ -1,7 +1,7 @@
 import { formatCount } from '../report/format';
 import { textTable } from '../report/table';
 import { noGrad, type Shape, Tensor, zeros } from '../tensor';
-import { type Module, type Parameter, requireModule } from './module';
+import { deviceOf, type Module, type Parameter, requireModule } from './module';
 
 export interface SummaryRow {
   name: string;
@@ -96,8 +96,9 @@ function runOnZeros(module: Module, inputShape: Shape): void {
   const forward = (Reflect.get(module, 'forward') as Forward).bind(module);
   module.eval();
   try {
+    const device = deviceOf(module);
     noGrad(() => {
-      forward(zeros([1, ...inputShape]), zeros([1], { dtype: 'i32' }));
+      forward(zeros([1, ...inputShape], { device }), zeros([1], { dtype: 'i32', device }));
     });
   } finally {
     for (const [part, training] of modes) part.training = training;

@@ -1,6 +1,6 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { requireFloat, requireLabels, requireRank } from './checks';
 
 /**
@@ -8,7 +8,7 @@ import { requireFloat, requireLabels, requireRank } from './checks';
  * @param logits `[N, classes]`
  * @param labels `[N]`, i32, from 0 below classes.
  * @param options.top From 1 to classes. Default 1.
- * @throws {ShapeError | DTypeError | DataError | OptionError} naming the argument at fault.
+ * @throws {ShapeError | DTypeError | DeviceError | DataError | OptionError} naming the argument at fault.
  */
 export function countCorrect(logits: Tensor, labels: Tensor, options: { top?: number } = {}): number {
   requireKnownKeys('countCorrect', options, ['top']);
@@ -16,8 +16,8 @@ export function countCorrect(logits: Tensor, labels: Tensor, options: { top?: nu
   requireRank('logits', logits, 2, '[N, classes]');
   const [batch, classes] = logits.shape as [number, number];
   const top = requireNumber('top', options.top ?? 1, { min: 1, max: classes, integer: true });
-  requireLabels(labels, batch, classes);
-  using correct = Tensor.empty([], 'i32');
+  requireLabels(labels, batch, classes, ['logits', logits]);
+  using correct = logits.newEmpty([], 'i32');
   native.countCorrect(logits.handle, labels.handle, top, correct.handle);
   return correct.item();
 }

@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { OptionError, requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { requireAlike, requireFloat, requireShape } from './checks';
 
 export interface AffineOptions {
@@ -27,10 +27,10 @@ export function affine(x: Tensor, options: AffineOptions): Tensor {
   const channels = x.shape.slice(-1);
   if (scale) requireShape('scale', scale, channels);
   if (shift) requireShape('shift', shift, channels);
-  const y = Tensor.empty(x.shape, x.dtype);
+  const y = x.newEmpty();
   native.affineForward(x.handle, scale?.handle ?? null, shift?.handle ?? null, y.handle);
   return record('affine', y, [x, scale, shift], [], (dy) => {
-    const gradientOf = (input: Tensor | null) => (input?.requiresGrad ? Tensor.empty(input.shape, x.dtype) : null);
+    const gradientOf = (input: Tensor | null) => (input?.requiresGrad ? input.newEmpty() : null);
     const [dx, dscale, dshift] = [gradientOf(x), gradientOf(scale), gradientOf(shift)];
     native.affineBackward(
       x.handle, scale?.handle ?? null, dy.handle,

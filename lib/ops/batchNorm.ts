@@ -1,7 +1,8 @@
+import type { Normalization } from '../../typings/native';
 import { record } from '../autograd';
 import { requireKnownKeys, requireNumber, ShapeError } from '../errors';
 import { native } from '../native';
-import { full, Tensor, tidy } from '../tensor';
+import { type Tensor, tidy } from '../tensor';
 import { formatShape, requireAlike, requireBoolean, requireFloat, requireRank, requireShape } from './checks';
 
 export interface BatchNormOptions {
@@ -25,9 +26,11 @@ export interface BatchNormOptions {
 
 const statistics = ['gamma', 'beta', 'runningMean', 'runningVariance'] as const;
 
-type Checked = Required<BatchNormOptions>;
+/** Options that fit the tensor to be normalised. @internal */
+export type CheckedBatchNorm = Required<BatchNormOptions>;
 
-function checkOptions(x: Tensor, options: BatchNormOptions): Checked {
+/** @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault. @internal */
+export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBatchNorm {
   requireKnownKeys('batchNorm', options, [...statistics, 'training', 'momentum', 'eps', 'relu']);
   const training = requireBoolean('training', options.training);
   const relu = requireBoolean('relu', options.relu ?? false);
@@ -55,55 +58,65 @@ function checkOptions(x: Tensor, options: BatchNormOptions): Checked {
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault.
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions): Tensor {
-  const checked = checkOptions(x, options);
-  return checked.training ? train(x, checked) : infer(x, checked);
+  return batchNormChecked(x, checkBatchNorm(x, options));
 }
 
-function emptyLike(tensor: Tensor): Tensor {
-  return Tensor.empty(tensor.shape, tensor.dtype);
+/** {@link batchNorm} with options that were checked before. @internal */
+export function batchNormChecked(x: Tensor, options: CheckedBatchNorm): Tensor {
+  return options.training ? train(x, options) : infer(x, options);
 }
 
-function train(x: Tensor, { gamma, beta, runningMean, runningVariance, momentum, eps, relu }: Checked): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype);
-  const mean = Tensor.empty(gamma.shape, x.dtype);
-  const variance = Tensor.empty(gamma.shape, x.dtype);
+/** The normalisation by these statistics as the native side takes it. @internal */
+export function normalizationBy(options: CheckedBatchNorm, mean: Tensor, variance: Tensor): Normalization {
+  const { gamma, beta, eps, relu } = options;
+  return [gamma.handle, beta.handle, mean.handle, variance.handle, eps, relu];
+}
+
+/** By the running statistics. @internal */
+export function fixedNormalization(options: CheckedBatchNorm): Normalization {
+  return normalizationBy(options, options.runningMean, options.runningVariance);
+}
+
+function train(x: Tensor, options: CheckedBatchNorm): Tensor {
+  const { gamma, beta, runningMean, runningVariance, momentum } = options;
+  const y = x.newEmpty();
+  const [mean, variance] = [gamma.newEmpty(), gamma.newEmpty()];
   native.batchNormTrain(
-    x.handle, gamma.handle, beta.handle, runningMean.handle, runningVariance.handle,
-    y.handle, mean.handle, variance.handle, eps, momentum, relu,
+    x.handle, ...normalizationBy(options, mean, variance), runningMean.handle, runningVariance.handle, momentum, y.handle,
   );
   return record('batchNorm', y, [x, gamma, beta], [mean, variance], (dy) => {
-    const [dx, dgamma, dbeta] = [x, gamma, beta].map(emptyLike);
+    const [dx, dgamma, dbeta] = [x.newEmpty(), gamma.newEmpty(), beta.newEmpty()];
+    const slopes = gamma.newEmpty([2, gamma.size]);
     native.batchNormBackward(
-      x.handle, gamma.handle, mean.handle, variance.handle, y.handle, dy.handle,
-      dx.handle, dgamma.handle, dbeta.handle, eps, relu,
+      x.handle, ...normalizationBy(options, mean, variance), dy.handle, dx.handle, dgamma.handle, dbeta.handle, slopes.handle,
     );
+    slopes.dispose();
     return [dx, dgamma, dbeta];
   });
 }
 
-function infer(x: Tensor, { gamma, beta, runningMean, runningVariance, eps, relu }: Checked): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype);
-  native.batchNormInfer(
-    x.handle, gamma.handle, beta.handle, runningMean.handle, runningVariance.handle, y.handle, eps, relu,
-  );
+function infer(x: Tensor, options: CheckedBatchNorm): Tensor {
+  const { gamma, beta, runningMean, runningVariance, eps, relu } = options;
+  const y = x.newEmpty();
+  native.batchNormInfer(x.handle, ...fixedNormalization(options), y.handle);
   // With fixed statistics y is affine in x. The forward operator itself serves: as (x - mean) / deviation and, with a
   // mean of zero, as dy / deviation.
   return record('batchNorm', y, [x, gamma, beta], [], (dy) =>
     tidy(() => {
-      const one = full(gamma.shape, 1, { dtype: x.dtype });
-      const zero = full(gamma.shape, 0, { dtype: x.dtype });
+      const one = gamma.newFull(1);
+      const zero = gamma.newFull(0);
       const divide = (from: Tensor, mean: Tensor) => {
-        const quotient = Tensor.empty(x.shape, x.dtype);
+        const quotient = x.newEmpty();
         native.batchNormInfer(
-          from.handle, one.handle, zero.handle, mean.handle, runningVariance.handle, quotient.handle, eps, false,
+          from.handle, one.handle, zero.handle, mean.handle, runningVariance.handle, eps, false, quotient.handle,
         );
         return quotient;
       };
-      const passed = Tensor.empty(x.shape, x.dtype);
+      const passed = x.newEmpty();
       if (relu) native.reluBackward(y.handle, dy.handle, passed.handle);
       else native.copy(dy.handle, passed.handle);
       const normalized = divide(x, runningMean);
-      const [dnormalized, dgamma, dbeta] = [x, gamma, beta].map(emptyLike);
+      const [dnormalized, dgamma, dbeta] = [x, gamma, beta].map((each) => each.newEmpty());
       native.affineBackward(
         normalized.handle, gamma.handle, passed.handle, dnormalized.handle, dgamma.handle, dbeta.handle,
       );

@@ -1,4 +1,5 @@
-import { DataError, DeviceError, DTypeError, OptionError, ShapeError, describe } from '../errors';
+import { requireSameDevice } from '../device';
+import { DataError, DTypeError, OptionError, ShapeError, describe } from '../errors';
 import { Tensor, type DType, type Shape } from '../tensor';
 
 /** How a shape reads in a message: `[N, H, W, C]` patterns beside `[2, 8, 8, 3]`. */
@@ -44,21 +45,24 @@ export function requireAlike(first: [string, Tensor], ...others: [string, Tensor
     if (tensor.dtype !== reference.dtype) {
       throw new DTypeError(name, `${name} is ${tensor.dtype} but ${firstName} is ${reference.dtype}; they must agree`);
     }
-    if (tensor.device !== reference.device) {
-      throw new DeviceError(name, `${name} is on ${tensor.device} but ${firstName} is on ${reference.device}; move one of them`);
-    }
+    requireSameDevice(name, tensor.device, firstName, reference.device);
   }
 }
 
 /**
  * Class labels of a batch, checked before any operator runs.
- * @throws {DTypeError | DisposedError | ShapeError | DataError}
+ * @param beside An operand on the device where they must be.
+ * @throws {DTypeError | DisposedError | ShapeError | DeviceError | DataError}
  */
-export function requireLabels(labels: Tensor, batch: number, classes: number): void {
+export function requireLabels(labels: Tensor, batch: number, classes: number, beside: [string, Tensor]): void {
   requireTensor('labels', labels);
   const dtype: DType = labels.dtype;
   if (dtype !== 'i32') throw new DTypeError('labels', `labels must be i32, but are ${dtype}`);
   requireShape('labels', labels, [batch]);
+  const [name, operand] = beside;
+  requireSameDevice('labels', labels.device, name, operand.device);
+  // Reading them back would make every training step wait for the device.
+  if (labels.knownRange && labels.knownRange[0] >= 0 && labels.knownRange[1] < classes) return;
   labels.data().forEach((label: number, i: number) => {
     if (label < 0 || label >= classes) {
       throw new DataError('labels', `labels[${i}] is ${label}, but there are ${classes} classes: 0 to ${classes - 1}`);

@@ -1,8 +1,9 @@
 import type { ConvGeometry } from '../../typings/native';
-import { record } from '../autograd';
+import { isRecorded, record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber, ShapeError } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
+import { batchNormChecked, type CheckedBatchNorm, fixedNormalization } from './batchNorm';
 import { formatShape, type Pair, requireAlike, requireFloat, requirePair, requireRank, requireShape } from './checks';
 
 /** How a filter walks over an image. */
@@ -82,15 +83,51 @@ export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions & { bias?
 
 /** {@link conv2d} with options that were checked before. @internal */
 export function conv2dWithGeometry(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): Tensor {
-  const y = Tensor.empty(convOutputShape(x, weight, bias, geometry), x.dtype);
-  native.conv2dForward(x.handle, weight.handle, bias?.handle ?? null, y.handle, geometry);
+  return convolve(x, weight, bias, x.newEmpty(convOutputShape(x, weight, bias, geometry)), geometry);
+}
+
+function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, y: Tensor, geometry: ConvGeometry): Tensor {
+  native.conv2dForward(x.handle, weight.handle, bias?.handle ?? null, y.handle, geometry, null);
   return record('conv2d', y, [x, weight, bias], [], (dy) => {
-    const dx = x.requiresGrad ? Tensor.empty(x.shape, x.dtype) : null;
+    const dx = x.requiresGrad ? x.newEmpty() : null;
     if (dx) native.conv2dBackwardData(dy.handle, weight.handle, dx.handle, geometry);
     if (!weight.requiresGrad && !bias?.requiresGrad) return [dx, null, null];
-    const dw = Tensor.empty(weight.shape, x.dtype);
-    const dbias = bias?.requiresGrad ? Tensor.empty(bias.shape, x.dtype) : null;
+    const dw = weight.newEmpty();
+    const dbias = bias?.requiresGrad ? bias.newEmpty() : null;
     native.conv2dBackwardWeights(x.handle, dy.handle, dw.handle, dbias?.handle ?? null, geometry);
     return [dx, dw, dbias];
   });
+}
+
+/** A convolution whose operands were checked, before it runs: what follows can come with it. @internal */
+export interface PendingConvolution {
+  /** Where the convolution's output goes. */
+  readonly y: Tensor;
+  /** The convolution and this normalisation of its output. */
+  normalized(normalization: CheckedBatchNorm): Tensor;
+}
+
+/** {@link conv2d} before a batch normalisation, which in evaluation is done on the way. @internal */
+export function pendingConv2d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): PendingConvolution {
+  const y = x.newEmpty(convOutputShape(x, weight, bias, geometry));
+  return {
+    y,
+    normalized(normalization) {
+      const { training, gamma, beta } = normalization;
+      if (training || isRecorded([x, weight, bias, gamma, beta])) {
+        return normalizedSeparately(convolve(x, weight, bias, y, geometry), normalization);
+      }
+      native.conv2dForward(
+        x.handle, weight.handle, bias?.handle ?? null, y.handle, geometry, ...fixedNormalization(normalization),
+      );
+      return y;
+    },
+  };
+}
+
+/** The normalisation of y, which nothing else uses. @internal */
+export function normalizedSeparately(y: Tensor, normalization: CheckedBatchNorm): Tensor {
+  const normalized = batchNormChecked(y, normalization);
+  if (!normalized.node) y.dispose();
+  return normalized;
 }

@@ -1,17 +1,19 @@
 import type { PositiveCode } from '../../typings/native';
 import { record } from '../autograd';
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
+import { checkedReader, varying, type VaryingNumber } from '../graph';
 import { native } from '../native';
-import { full, Tensor } from '../tensor';
+import { requireSeed } from '../random';
+import type { Tensor } from '../tensor';
 import { requireAlike, requireFloat, requireShape } from './checks';
 
 /** `y = max(0, x)`, any shape. @throws {DTypeError} */
 export function relu(x: Tensor): Tensor {
   requireFloat('x', x);
-  const y = Tensor.empty(x.shape, x.dtype);
+  const y = x.newEmpty();
   native.reluForward(x.handle, y.handle);
   return record('relu', y, [x], [], (dy) => {
-    const dx = Tensor.empty(x.shape, x.dtype);
+    const dx = x.newEmpty();
     native.reluBackward(y.handle, dy.handle, dx.handle);
     return [dx];
   });
@@ -30,7 +32,7 @@ export function add(a: Tensor, b: Tensor): Tensor {
 }
 
 function scaled(x: Tensor, factor: number): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype);
+  const y = x.newEmpty();
   native.scale(x.handle, factor, y.handle);
   return y;
 }
@@ -44,7 +46,7 @@ export function scale(x: Tensor, factor: number): Tensor {
 
 /** `x` times the only element of `factor`, off the tape. @internal */
 export function scaledBy(x: Tensor, factor: Tensor): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype);
+  const y = x.newEmpty();
   native.scaleBy(x.handle, factor.handle, y.handle);
   return y;
 }
@@ -52,10 +54,10 @@ export function scaledBy(x: Tensor, factor: Tensor): Tensor {
 /** The sum of all elements, a scalar. @throws {DTypeError} */
 export function sum(x: Tensor): Tensor {
   requireFloat('x', x);
-  const total = Tensor.empty([], x.dtype);
+  const total = x.newEmpty([]);
   native.sum(x.handle, total.handle);
   return record('sum', total, [x], [], (dy) => {
-    using one = full(x.shape, 1, { dtype: x.dtype });
+    using one = x.newFull(1);
     return [scaledBy(one, dy)];
   });
 }
@@ -72,10 +74,10 @@ const positivityCodes: Record<Positivity, PositiveCode> = { softplus: 0, absolut
 export function positive(p: Tensor, kind: Positivity): Tensor {
   const code = positivityCodes[requireOneOf('kind', kind, ['softplus', 'absolute'])];
   requireFloat('p', p);
-  const k = Tensor.empty(p.shape, p.dtype);
+  const k = p.newEmpty();
   native.positiveForward(p.handle, k.handle, code);
   return record('positive', k, [p], [], (dk) => {
-    const dp = Tensor.empty(p.shape, p.dtype);
+    const dp = p.newEmpty();
     native.positiveBackward(p.handle, dk.handle, dp.handle, code);
     return [dp];
   });
@@ -84,19 +86,23 @@ export function positive(p: Tensor, kind: Positivity): Tensor {
 /**
  * Sets elements to zero at random and divides the others by 1 - probability. For training only.
  * @param options.probability Of an element to become zero, at least 0 and less than 1.
- * @param options.seed An integer from 0 below 2^53; the same seed drops the same elements.
+ * @param options.seed An integer from 0 below 2^53; the same seed drops the same elements. A function is asked for one
+ *   at each forward pass, replays of a captured graph included.
  * @throws {DTypeError | OptionError}
  */
-export function dropout(x: Tensor, options: { probability: number; seed: number }): Tensor {
+export function dropout(x: Tensor, options: { probability: number; seed: VaryingNumber }): Tensor {
   requireKnownKeys('dropout', options, ['probability', 'seed']);
   const probability = requireNumber('probability', options.probability, { min: 0, below: 1 });
-  const seed = requireNumber('seed', options.seed, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
+  const draw = checkedReader(options.seed, (seed) => requireSeed('seed', seed));
   requireFloat('x', x);
-  return record('dropout', dropped(x, probability, seed), [x], [], (dy) => [dropped(dy, probability, seed)]);
+  let drawn = 0;
+  const y = dropped(x, probability, () => (drawn = draw()));
+  return record('dropout', y, [x], [], (dy) => [dropped(dy, probability, () => drawn)]);
 }
 
-function dropped(x: Tensor, probability: number, seed: number): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype);
+function dropped(x: Tensor, probability: number, readSeed: () => number): Tensor {
+  const seed = varying(readSeed);
+  const y = x.newEmpty();
   native.dropout(x.handle, y.handle, probability, seed);
   return y;
 }
@@ -110,14 +116,14 @@ export function concat(tensors: readonly Tensor[]): Tensor {
   const channels = concatChannels(tensors);
   const starts = channels.map((_, i) => sumOf(channels.slice(0, i)));
   const first = tensors[0];
-  const y = Tensor.empty([...first.shape.slice(0, -1), sumOf(channels)], first.dtype);
+  const y = first.newEmpty([...first.shape.slice(0, -1), sumOf(channels)]);
   tensors.forEach((x, i) => {
     native.copyChannels(x.handle, 0, y.handle, starts[i], channels[i]);
   });
   return record('concat', y, tensors, [], (dy) =>
     tensors.map((x, i) => {
       if (!x.requiresGrad) return null;
-      const dx = Tensor.empty(x.shape, x.dtype);
+      const dx = x.newEmpty();
       native.copyChannels(dy.handle, starts[i], dx.handle, 0, channels[i]);
       return dx;
     }),

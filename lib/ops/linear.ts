@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { formatShape, requireAlike, requireFloat, requireRank, requireShape } from './checks';
 import { product } from './matmul';
 
@@ -34,7 +34,8 @@ export function linearOutputShape(x: Tensor, weight: Tensor, bias: Tensor | null
 export function linear(x: Tensor, weight: Tensor, options: { bias?: Tensor | null } = {}): Tensor {
   requireKnownKeys('linear', options, ['bias']);
   const bias = options.bias ?? null;
-  const y = Tensor.empty(linearOutputShape(x, weight, bias), x.dtype);
+  const shape = linearOutputShape(x, weight, bias);
+  const y = x.newEmpty(shape);
   native.matmul(x.handle, weight.handle, bias?.handle ?? null, y.handle, false, true);
   return record('linear', y, [x, weight, bias], [], (dy) => [
     x.requiresGrad ? product(dy, weight, false, false) : null,
@@ -45,7 +46,7 @@ export function linear(x: Tensor, weight: Tensor, options: { bias?: Tensor | nul
 
 /** Sums over all axes but the last: the gradient of a bias. */
 function channelSums(dy: Tensor): Tensor {
-  const sums = Tensor.empty(dy.shape.slice(-1), dy.dtype);
+  const sums = dy.newEmpty(dy.shape.slice(-1));
   native.affineBackward(dy.handle, null, dy.handle, null, null, sums.handle);
   return sums;
 }

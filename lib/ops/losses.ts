@@ -1,7 +1,9 @@
+import type { AngularCode } from '../../typings/native';
 import { record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { checkedReader, varying, type VaryingNumber } from '../graph';
 import { native } from '../native';
-import { Tensor, tidy, zeros } from '../tensor';
+import { type Tensor, tidy } from '../tensor';
 import { requireFloat, requireLabels, requireRank } from './checks';
 import { scaledBy } from './elementwise';
 import { linearOutputShape } from './linear';
@@ -14,16 +16,16 @@ import { type AngularOperator, defaultNormGuard, sphereArguments } from './spher
  * @param labels `[N]`, i32, from 0 below classes.
  * @param options.labelSmoothing At least 0, less than 1. Default 0.
  * @returns A scalar.
- * @throws {ShapeError | DTypeError | DataError | OptionError} naming the argument at fault.
+ * @throws {ShapeError | DTypeError | DeviceError | DataError | OptionError} naming the argument at fault.
  */
 export function softmaxCrossEntropy(logits: Tensor, labels: Tensor, options: { labelSmoothing?: number } = {}): Tensor {
   requireKnownKeys('softmaxCrossEntropy', options, ['labelSmoothing']);
   const labelSmoothing = requireNumber('labelSmoothing', options.labelSmoothing ?? 0, { min: 0, below: 1 });
   requireFloat('logits', logits);
   requireRank('logits', logits, 2, '[N, classes]');
-  requireLabels(labels, logits.shape[0], logits.shape[1]);
-  const loss = Tensor.empty([], logits.dtype);
-  const gradient = Tensor.empty(logits.shape, logits.dtype);
+  requireLabels(labels, logits.shape[0], logits.shape[1], ['logits', logits]);
+  const loss = logits.newEmpty([]);
+  const gradient = logits.newEmpty();
   native.softmaxCrossEntropy(logits.handle, labels.handle, labelSmoothing, loss.handle, gradient.handle);
   return record('softmaxCrossEntropy', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
 }
@@ -41,40 +43,49 @@ export interface AngularLogitOptions {
 export interface AngularSoftmaxOptions extends AngularLogitOptions {
   /** m of g_m, at least 1; an integer unless the operator is linear. Default 1: none. */
   margin?: number;
-  /** Weight lambda, at least 0, of the logit without margin: `(lambda g + g_m) / (1 + lambda)`. Default 0. */
-  annealing?: number;
+  /**
+   * Weight lambda, at least 0, of the logit without margin: `(lambda g + g_m) / (1 + lambda)`. A function is asked for
+   * it at each forward pass, replays of a captured graph included. Default 0.
+   */
+  annealing?: VaryingNumber;
 }
 
 const logitOptionKeys = ['operator', 'k', 'radius'] as const;
 
-/** Numbers in the order and form that the native side takes. */
-type NativeOptions = [angular: 0 | 1 | 2, k: number, margin: number, annealing: number, radius: number, eps: number];
+/** As the native side takes them. */
+interface NativeOptions {
+  angular: AngularCode;
+  k: number;
+  margin: number;
+  readAnnealing: () => number;
+  radius: number;
+}
 
 function nativeOptions(options: AngularSoftmaxOptions): NativeOptions {
   const { operator, k, margin = 1, annealing = 0, radius } = options;
   const { code, kTensor, kValue } = sphereArguments({ operator, k });
   if (kTensor) throw new OptionError('k', 'k must be a number in a loss, but got a Tensor');
-  return [
-    code,
-    kValue,
-    requireNumber('margin', margin, { min: 1, integer: operator !== 'linear' }),
-    requireNumber('annealing', annealing, { min: 0 }),
-    radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),
-    defaultNormGuard.eps,
-  ];
+  return {
+    angular: code,
+    k: kValue,
+    margin: requireNumber('margin', margin, { min: 1, integer: operator !== 'linear' }),
+    readAnnealing: checkedReader(annealing, (lambda) => requireNumber('annealing', lambda, { min: 0 })),
+    radius: radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),
+  };
 }
 
 /** The results of the native operator, all of them, off the tape. */
-function forward(x: Tensor, weight: Tensor, labels: Tensor, options: NativeOptions) {
+function forward(x: Tensor, weight: Tensor, labels: Tensor, { angular, k, margin, readAnnealing, radius }: NativeOptions) {
+  const annealing = varying(readAnnealing);
   const [batch, classes] = [x.shape[0], weight.shape[0]];
-  const made = (...shape: number[]) => Tensor.empty(shape, x.dtype);
+  const made = (...shape: number[]) => x.newEmpty(shape);
   const results = { loss: made(), logits: made(batch, classes), theta: made() };
   const saved = [made(batch, classes), made(batch, classes), made(batch), made(batch), made(classes)] as const;
   const [cosine, cosineGradient, normGradient, invFeatureNorm, invWeightNorm] = saved;
   native.angularSoftmaxForward(
     x.handle, weight.handle, labels.handle, results.loss.handle, results.logits.handle, results.theta.handle,
     cosine.handle, cosineGradient.handle, normGradient.handle, invFeatureNorm.handle, invWeightNorm.handle,
-    ...options,
+    angular, k, margin, annealing, radius, defaultNormGuard.eps,
   );
   return { ...results, saved };
 }
@@ -99,12 +110,13 @@ export function angularSoftmax(
 ): { loss: Tensor; logits: Tensor; theta: Tensor } {
   requireKnownKeys('angularSoftmax', options, [...logitOptionKeys, 'margin', 'annealing']);
   const checked = nativeOptions(options);
-  requireLabels(labels, ...linearOutputShape(x, weight, null));
+  const [batch, classes] = linearOutputShape(x, weight, null);
+  requireLabels(labels, batch, classes, ['x', x]);
   const { loss, logits, theta, saved } = forward(x, weight, labels, checked);
   const [cosine, cosineGradient, normGradient, invFeatureNorm, invWeightNorm] = saved;
   record('angularSoftmax', loss, [x, weight], saved, (dloss) => {
-    const dx = x.requiresGrad ? Tensor.empty(x.shape, x.dtype) : null;
-    const dw = weight.requiresGrad ? Tensor.empty(weight.shape, x.dtype) : null;
+    const dx = x.requiresGrad ? x.newEmpty() : null;
+    const dw = weight.requiresGrad ? weight.newEmpty() : null;
     native.angularSoftmaxBackward(
       x.handle, weight.handle,
       cosine.handle, cosineGradient.handle, normGradient.handle, invFeatureNorm.handle, invWeightNorm.handle,
@@ -126,5 +138,5 @@ export function angularLogits(x: Tensor, weight: Tensor, options: AngularLogitOp
   requireKnownKeys('angularLogits', options, logitOptionKeys);
   const checked = nativeOptions(options);
   const [batch] = linearOutputShape(x, weight, null);
-  return tidy(() => forward(x, weight, zeros([batch], { dtype: 'i32' }), checked).logits);
+  return tidy(() => forward(x, weight, x.newFull(0, [batch], 'i32'), checked).logits);
 }

@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
-import { type Shape, Tensor } from '../tensor';
+import type { Shape, Tensor } from '../tensor';
 import { formatShape, requireAlike, requireBoolean, requireFloat, requireRank } from './checks';
 
 export interface MatmulOptions {
@@ -39,7 +39,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 
 /** op(a) op(b), off the tape and unchecked. @internal */
 export function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
-  const c = Tensor.empty([a.shape[transposeA ? 1 : 0], b.shape[transposeB ? 0 : 1]], a.dtype);
+  const c = a.newEmpty([a.shape[transposeA ? 1 : 0], b.shape[transposeB ? 0 : 1]]);
   native.matmul(a.handle, b.handle, null, c.handle, transposeA, transposeB);
   return c;
 }

@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { formatShape, requireBoolean, requireFloat } from './checks';
 import { scaledBy } from './elementwise';
 import { defaultNormGuard } from './sphereConv2d';
@@ -21,8 +21,8 @@ export function orthogonality(weight: Tensor, options: { normalized?: boolean } 
   if (weight.shape.length < 2 || weight.size === 0) {
     throw new ShapeError('weight', `weight must have shape [O, ...] with elements, but has ${formatShape(weight.shape)}`);
   }
-  const loss = Tensor.empty([], weight.dtype);
-  const gradient = Tensor.empty(weight.shape, weight.dtype);
+  const loss = weight.newEmpty([]);
+  const gradient = weight.newEmpty();
   native.orthogonality(weight.handle, normalized, defaultNormGuard.eps, loss.handle, gradient.handle);
   return record('orthogonality', loss, [weight], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
 }

@@ -57,13 +57,14 @@ export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
 
 /** {@link maxPool2d} with options that were checked before. @internal */
 export function maxPool2dWithGeometry(x: Tensor, geometry: PoolGeometry): Tensor {
-  const y = Tensor.empty(pooledShape(x, geometry), x.dtype);
+  const shape = pooledShape(x, geometry);
+  const y = x.newEmpty(shape);
   const workspace = native.maxPool2dForward(x.handle, y.handle, geometry, isGradEnabled() && x.requiresGrad);
   if (!workspace) return y;
   // Opaque: only the native side reads it, so that its shape and dtype do not matter.
-  const winners = new Tensor(workspace, y.shape, 'u8');
+  const winners = new Tensor(workspace, y.shape, 'u8', x.device);
   return record('maxPool2d', y, [x], [winners], (dy) => {
-    const dx = Tensor.empty(x.shape, x.dtype);
+    const dx = x.newEmpty();
     native.maxPool2dBackward(dy.handle, winners.handle, dx.handle, geometry);
     return [dx];
   });
@@ -85,10 +86,11 @@ export function avgPool2d(x: Tensor, options: PoolOptions & { countPadding?: boo
 
 /** {@link avgPool2d} with options that were checked before. @internal */
 export function avgPool2dWithGeometry(x: Tensor, geometry: PoolGeometry, countPadding: boolean): Tensor {
-  const y = Tensor.empty(pooledShape(x, geometry), x.dtype);
+  const shape = pooledShape(x, geometry);
+  const y = x.newEmpty(shape);
   native.avgPool2dForward(x.handle, y.handle, geometry, countPadding);
   return record('avgPool2d', y, [x], [], (dy) => {
-    const dx = Tensor.empty(x.shape, x.dtype);
+    const dx = x.newEmpty();
     native.avgPool2dBackward(dy.handle, dx.handle, geometry, countPadding);
     return [dx];
   });
@@ -103,10 +105,10 @@ export function avgPool2dWithGeometry(x: Tensor, geometry: PoolGeometry, countPa
 export function globalAvgPool2d(x: Tensor): Tensor {
   requireFloat('x', x);
   requireRank('x', x, 4, '[N, H, W, C]');
-  const y = Tensor.empty([x.shape[0], x.shape[3]], x.dtype);
+  const y = x.newEmpty([x.shape[0], x.shape[3]]);
   native.globalAvgPool2dForward(x.handle, y.handle);
   return record('globalAvgPool2d', y, [x], [], (dy) => {
-    const dx = Tensor.empty(x.shape, x.dtype);
+    const dx = x.newEmpty();
     native.globalAvgPool2dBackward(dy.handle, dx.handle);
     return [dx];
   });

@@ -1,10 +1,13 @@
-import type { AngularCode, ConvGeometry } from '../../typings/native';
-import { record } from '../autograd';
+import type { AngularArguments, AngularCode, ConvGeometry, Native, OptionalNormalization } from '../../typings/native';
+import { isRecorded, record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
 import { native } from '../native';
 import { Tensor } from '../tensor';
+import { type CheckedBatchNorm, fixedNormalization, normalizationBy } from './batchNorm';
 import { formatShape, requireAlike } from './checks';
-import { convGeometry, type ConvOptions, convOptionKeys, convOutputShape } from './conv2d';
+import {
+  convGeometry, type ConvOptions, convOptionKeys, convOutputShape, normalizedSeparately, type PendingConvolution,
+} from './conv2d';
 
 /** The angular functions g of the paper (eq. 2-4); `sigmoid` is learnable when its k is a tensor. */
 export type AngularOperator = 'linear' | 'cosine' | 'sigmoid';
@@ -91,32 +94,129 @@ export function sphereConv2dWithArguments(
   weight: Tensor,
   bias: Tensor | null,
   geometry: ConvGeometry,
-  { code, kTensor: k, kValue, eps, addEps }: SphereArguments,
+  options: SphereArguments,
 ): Tensor {
-  const shape = convOutputShape(x, weight, bias, geometry);
-  const filters = weight.shape[0];
-  requireAlike(['x', x], ['k', k]);
-  if (k && (k.shape.length !== 1 || (k.size !== 1 && k.size !== filters))) {
-    throw new ShapeError('k', `k must have shape [1] or [${filters}], but has ${formatShape(k.shape)}`);
+  return new SphereConvolution(x, weight, bias, geometry, options).alone();
+}
+
+/** {@link sphereConv2d} before a batch normalisation: they share passes over the output. @internal */
+export function pendingSphereConv2d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  geometry: ConvGeometry,
+  options: SphereArguments,
+): PendingConvolution {
+  return new SphereConvolution(x, weight, bias, geometry, options);
+}
+
+type Saved = readonly [kept: Tensor, invPatchNorm: Tensor, invFilterNorm: Tensor];
+
+/** One SphereConv, checked and not run yet. */
+class SphereConvolution implements PendingConvolution {
+  readonly y: Tensor;
+  readonly #k: Tensor | null;
+  readonly #angular: AngularArguments;
+
+  constructor(
+    private readonly x: Tensor,
+    private readonly weight: Tensor,
+    private readonly bias: Tensor | null,
+    private readonly geometry: ConvGeometry,
+    { code, kTensor, kValue, eps, addEps }: SphereArguments,
+  ) {
+    const shape = convOutputShape(x, weight, bias, geometry);
+    const filters = weight.shape[0];
+    requireAlike(['x', x], ['k', kTensor]);
+    if (kTensor && (kTensor.shape.length !== 1 || (kTensor.size !== 1 && kTensor.size !== filters))) {
+      throw new ShapeError('k', `k must have shape [1] or [${filters}], but has ${formatShape(kTensor.shape)}`);
+    }
+    this.#k = kTensor;
+    this.#angular = [code, kValue, eps, addEps];
+    this.y = x.newEmpty(shape);
   }
-  const y = Tensor.empty(shape, x.dtype);
-  const cosine = Tensor.empty(shape, x.dtype);
-  const invPatchNorm = Tensor.empty([...shape.slice(0, 3), geometry[6]], x.dtype);
-  const invFilterNorm = Tensor.empty([filters], x.dtype);
-  native.sphereConv2dForward(
-    x.handle, weight.handle, k?.handle ?? null, bias?.handle ?? null,
-    y.handle, cosine.handle, invPatchNorm.handle, invFilterNorm.handle,
-    geometry, code, kValue, eps, addEps,
-  );
-  return record('sphereConv2d', y, [x, weight, k, bias], [cosine, invPatchNorm, invFilterNorm], (dy) => {
-    const gradientOf = (input: Tensor | null) => (input?.requiresGrad ? Tensor.empty(input.shape, input.dtype) : null);
-    const [dx, dw, dk, dbias] = [gradientOf(x), gradientOf(weight), gradientOf(k), gradientOf(bias)];
-    native.sphereConv2dBackward(
-      x.handle, weight.handle, k?.handle ?? null,
-      cosine.handle, invPatchNorm.handle, invFilterNorm.handle, dy.handle,
-      dx?.handle ?? null, dw?.handle ?? null, dk?.handle ?? null, dbias?.handle ?? null,
-      geometry, code, kValue, eps, addEps,
+
+  alone(): Tensor {
+    const { y } = this;
+    const inputs = this.#inputs();
+    if (!isRecorded(inputs)) return this.#infer(null);
+    const saved = this.#saved();
+    native.sphereConv2dForward(...this.#forwardArguments(saved));
+    return record('sphereConv2d', y, inputs, saved, (dy) => {
+      const gradients = inputs.map(gradientOf);
+      native.sphereConv2dBackward(...this.#backwardArguments(saved, dy, gradients));
+      return gradients;
+    });
+  }
+
+  normalized(normalization: CheckedBatchNorm): Tensor {
+    const { y } = this;
+    const { training, gamma, beta, runningMean, runningVariance, momentum } = normalization;
+    const inputs = this.#inputs();
+    if (!training) {
+      if (isRecorded([...inputs, gamma, beta])) return normalizedSeparately(this.alone(), normalization);
+      return this.#infer(...fixedNormalization(normalization));
+    }
+    const saved = this.#saved();
+    const [mean, variance] = [gamma.newEmpty(), gamma.newEmpty()];
+    const output = y.newEmpty();
+    native.sphereConv2dNormalizedForward(
+      ...this.#forwardArguments(saved), ...normalizationBy(normalization, mean, variance),
+      runningMean.handle, runningVariance.handle, momentum, output.handle,
     );
-    return [dx, dw, dk, dbias];
-  });
+    return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta], [y, ...saved, mean, variance], (dy) => {
+      const gradients = inputs.map(gradientOf);
+      const [dgamma, dbeta] = [gamma.newEmpty(), beta.newEmpty()];
+      const slopes = gamma.newEmpty([2, gamma.size]);
+      native.sphereConv2dNormalizedBackward(
+        ...this.#backwardArguments(saved, dy, gradients), y.handle, ...normalizationBy(normalization, mean, variance),
+        dgamma.handle, dbeta.handle, slopes.handle,
+      );
+      slopes.dispose();
+      return [...gradients, dgamma, dbeta];
+    });
+  }
+
+  #inputs(): (Tensor | null)[] {
+    return [this.x, this.weight, this.#k, this.bias];
+  }
+
+  /** Room for what backward needs: kept, the inverse norms of the patches and of the filters. */
+  #saved(): Saved {
+    const { x, weight, y, geometry } = this;
+    return [y.newEmpty(), x.newEmpty([...y.shape.slice(0, 3), geometry[6]]), x.newEmpty([weight.shape[0]])];
+  }
+
+  #infer(...normalization: OptionalNormalization): Tensor {
+    const { x, weight, bias, y, geometry } = this;
+    native.sphereConv2dInfer(
+      x.handle, weight.handle, this.#k?.handle ?? null, bias?.handle ?? null, y.handle, geometry,
+      ...this.#angular, ...normalization,
+    );
+    return y;
+  }
+
+  #forwardArguments([kept, invPatchNorm, invFilterNorm]: Saved): Parameters<Native['sphereConv2dForward']> {
+    const { x, weight, bias, y, geometry } = this;
+    return [
+      x.handle, weight.handle, this.#k?.handle ?? null, bias?.handle ?? null,
+      y.handle, kept.handle, invPatchNorm.handle, invFilterNorm.handle, geometry, ...this.#angular,
+    ];
+  }
+
+  #backwardArguments(
+    [kept, invPatchNorm, invFilterNorm]: Saved,
+    dy: Tensor,
+    [dx, dw, dk, dbias]: (Tensor | null)[],
+  ): Parameters<Native['sphereConv2dBackward']> {
+    const { x, weight, geometry } = this;
+    return [
+      x.handle, weight.handle, this.#k?.handle ?? null, kept.handle, invPatchNorm.handle, invFilterNorm.handle, dy.handle,
+      dx?.handle ?? null, dw?.handle ?? null, dk?.handle ?? null, dbias?.handle ?? null, geometry, ...this.#angular,
+    ];
+  }
+}
+
+function gradientOf(input: Tensor | null): Tensor | null {
+  return input?.requiresGrad ? input.newEmpty() : null;
 }

@@ -1,26 +1,32 @@
+import { requireSameDevice } from '../device';
 import { requireNumber } from '../errors';
 import { native } from '../native';
-import { Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { handles } from './optimizer';
 
 function gradientsOf(parameters: readonly Tensor[]): Tensor[] {
-  return parameters.flatMap(({ grad }) => grad ?? []);
+  const gradients = parameters.flatMap(({ grad }) => grad ?? []);
+  for (const { device } of gradients) requireSameDevice('parameters', device, 'the first of their gradients', gradients[0].device);
+  return gradients;
 }
 
-/** The Euclidean norm of all gradients together; 0 where there are none. */
+/**
+ * The Euclidean norm of all gradients together; 0 where there are none. On cuda this waits for them.
+ * @throws {DeviceError} when they are on several devices.
+ */
 export function gradientNorm(parameters: readonly Tensor[]): number {
   const gradients = gradientsOf(parameters);
   if (gradients.length === 0) return 0;
-  using norm = Tensor.empty([], gradients[0].dtype);
+  using norm = gradients[0].newEmpty([]);
   native.globalNorm(handles(gradients), norm.handle);
   return norm.item();
 }
 
 /**
- * Scales all gradients by one factor so that {@link gradientNorm} is at most `maxNorm`.
+ * Scales all gradients by one factor so that {@link gradientNorm} is at most `maxNorm`. On cuda this waits for them.
  * @param maxNorm Greater than 0.
  * @returns The norm before.
- * @throws {OptionError} when maxNorm is out of range.
+ * @throws {OptionError | DeviceError} when maxNorm is out of range or the gradients are on several devices.
  */
 export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): number {
   requireNumber('maxNorm', maxNorm, { above: 0 });
@@ -30,7 +36,7 @@ export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): nu
     const { grad } = parameter;
     if (!grad) continue;
     // Never in place: the gradients of two leaves that were added share their memory.
-    parameter.grad = Tensor.empty(grad.shape, grad.dtype).keep();
+    parameter.grad = grad.newEmpty().keep();
     native.scale(grad.handle, maxNorm / norm, parameter.grad.handle);
     grad.dispose();
   }

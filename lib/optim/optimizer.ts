@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { requireSameDevice } from '../device';
 import { CheckpointError, describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { requireSameLayout, zeroGradients } from '../nn/module';
 import { requireFloat } from '../ops/checks';
-import { Tensor, zeros } from '../tensor';
+import { Tensor } from '../tensor';
 
 /** Parameters with rates of their own. */
 export interface ParameterGroup {
@@ -97,11 +98,16 @@ export abstract class Optimizer {
     this.#learningRate = requireNumber('learningRate', value, { min: 0 });
   }
 
-  /** Changes every parameter that has a gradient. */
+  /**
+   * Changes every parameter that has a gradient. What the optimizer keeps for a parameter follows it to its device.
+   * @throws {DeviceError} when the parameters of a group are not all on one device.
+   */
   step(): void {
-    for (const { parameters, weightDecay, factor } of this.#groups) {
+    // Every group is checked before the first one is changed.
+    const work = this.#groups.map((group) => [group, this.#byNextStep(group.parameters)] as const);
+    for (const [{ weightDecay, factor }, membersByStep] of work) {
       const learningRate = factor * this.#learningRate;
-      for (const [step, members] of this.#byNextStep(parameters)) {
+      for (const [step, members] of membersByStep) {
         const states = members.map((parameter) => this.#advance(parameter));
         this.update({
           parameters: members,
@@ -145,7 +151,7 @@ export abstract class Optimizer {
     parameters.forEach((parameter, i) => {
       const own = this.#states.get(parameter)!;
       for (const moment of own.moments) moment.dispose();
-      const loaded = steps[i] > 0 ? this.#moments.map((_, m) => state.tensors[this.#nameOf(i, m)].clone().keep()) : [];
+      const loaded = steps[i] > 0 ? this.#moments.map((_, m) => copyBeside(parameter, state.tensors[this.#nameOf(i, m)])) : [];
       this.#states.set(parameter, { steps: steps[i], moments: loaded });
     });
   }
@@ -162,8 +168,10 @@ export abstract class Optimizer {
   /** Parameters with a gradient, by how many steps they will have taken: in most cases all alike. */
   #byNextStep(parameters: readonly Tensor[]): Map<number, Tensor[]> {
     const groups = new Map<number, Tensor[]>();
-    for (const parameter of parameters) {
+    for (const [i, parameter] of parameters.entries()) {
       if (!parameter.grad) continue;
+      requireSameDevice(`parameters[${i}]`, parameter.device, 'parameters[0]', parameters[0].device);
+      requireSameDevice('grad', parameter.grad.device, `parameters[${i}]`, parameter.device);
       const step = this.#states.get(parameter)!.steps + 1;
       const members = groups.get(step);
       if (members) members.push(parameter);
@@ -178,9 +186,9 @@ export abstract class Optimizer {
 
   #advance(parameter: Tensor): ParameterState {
     const state = this.#states.get(parameter)!;
-    if (state.steps++ === 0) {
-      state.moments = this.#moments.map(() => zeros(parameter.shape, { dtype: parameter.dtype }).keep());
-    }
+    if (state.steps === 0) state.moments = this.#moments.map(() => parameter.newFull(0).keep());
+    for (const moment of state.moments) if (moment.device !== parameter.device) moment.adopt(moment.to(parameter.device));
+    state.steps++;
     return state;
   }
 
@@ -221,6 +229,10 @@ function checkGroup(group: ParameterGroup, defaults: { learningRate: number; wei
     weightDecay: requireNumber('weightDecay', weightDecay, { min: 0 }),
     factor: requireNumber('learningRate', learningRate, { above: 0 }) / defaults.learningRate,
   };
+}
+
+function copyBeside(parameter: Tensor, from: Tensor): Tensor {
+  return parameter.newEmpty().assign(from).keep();
 }
 
 /** The handles that the native side takes. */

@@ -96,7 +96,7 @@ export async function loadCheckpoint(
 }
 
 /**
- * Builds the model of a checkpoint, in evaluation mode.
+ * Builds the model of a checkpoint, in evaluation mode, on the default device; `to()` moves it.
  * @throws {CheckpointError} when the file is damaged, or its model was assembled by hand.
  */
 export async function loadModel(path: string): Promise<Classifier> {
@@ -129,10 +129,10 @@ function stored(prefix: string, tensors: Readonly<Record<string, Tensor>>): [str
   return Object.entries(tensors).map(([name, each]) => [prefix + name, { dtype: each.dtype, shape: each.shape, data: each.data() }]);
 }
 
-/** The tensors whose names begin with `prefix`, named by the rest. */
+/** The tensors whose names begin with `prefix`, named by the rest; on the host, from where they go to any device. */
 function withPrefix(prefix: string, tensors: SafetensorsFile['tensors']): Record<string, Tensor> {
   const chosen = [...tensors].filter(([name]) => name.startsWith(prefix));
-  return Object.fromEntries(chosen.map(([name, { data, shape }]) => [name.slice(prefix.length), tensor(data, shape)]));
+  return Object.fromEntries(chosen.map(([name, { data, shape }]) => [name.slice(prefix.length), tensor(data, shape, { device: 'cpu' })]));
 }
 
 /** Runs `restore`; its errors become ones that name the file. */

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DataLoader } from '../data/loader';
 import type { Classifier } from '../models';
+import { deviceOf } from '../nn/module';
 import { countCorrect, softmaxCrossEntropy } from '../ops';
 import { noGrad } from '../tensor';
 
@@ -14,13 +15,16 @@ export interface Evaluation {
   top5?: number;
 }
 
-/** Evaluates a model on all images of a loader, in order. The model's mode is restored. */
+/**
+ * Evaluates a model on all images of a loader, in order, on the device where the model is. Its mode is restored.
+ * @throws {DeviceError} when the parts of the model are on several devices.
+ */
 export async function evaluate(model: Classifier, loader: DataLoader): Promise<Evaluation> {
   const modes = model.modules().map((module) => [module, module.training] as const);
   const withTop5 = loader.dataset.classes.length > 10;
   const sums = { loss: 0, correct: 0, correct5: 0 };
   try {
-    for await (const { images, labels } of loader) {
+    for await (const { images, labels } of loader.to(deviceOf(model))) {
       model.eval();
       noGrad(() => {
         const logits = model.predict(images);

@@ -3,14 +3,19 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Batch, DataLoader } from '../data/loader';
-import { deviceInfo, memoryStats, resetPeakMemory } from '../device';
+import {
+  type Device, type DeviceChoice, deviceInfo, matmulPrecision, memoryStats, resetPeakMemory, resolveDevice, synchronize,
+} from '../device';
 import { CheckpointError, DataError, describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import type { Classifier } from '../models';
-import type { Module } from '../nn';
 import { native, packageRoot } from '../native';
+import type { Module } from '../nn';
+import { deviceOf } from '../nn/module';
 import { add, countCorrect } from '../ops';
+import { requireBoolean } from '../ops/checks';
 import { clipGradNorm, gradientNorm, type Optimizer, type Schedule } from '../optim';
 import { Tensor, tidy } from '../tensor';
+import { CapturedStep, type StepResults } from './capturedStep';
 import { loadCheckpoint, saveCheckpoint, type Standing } from './checkpoint';
 import { evaluate, type Evaluation } from './evaluate';
 import { TrainingLog } from './log';
@@ -80,8 +85,19 @@ export interface TrainerOptions {
   output?: string;
   /** Checkpoint to go on from. */
   resume?: string;
-  /** Gradients are scaled so that their norm is at most this, greater than 0. Default: they are not. */
+  /** Where to train: the model is moved there at once, and the loaders make their batches there. Default: where it is. */
+  device?: DeviceChoice;
+  /**
+   * Gradients are scaled so that their norm is at most this, greater than 0. Default: they are not. On cuda every step
+   * then waits for the norm.
+   */
   maxGradNorm?: number;
+  /**
+   * Captures forward and backward into a CUDA graph and replays it with each batch, which spares the host its work of
+   * submitting them: for cuda, without maxGradNorm, and for batches of one size. Each fit() captures after two ordinary
+   * steps, and releases the graph together with the gradients. docs/cuda.md tells the limits. Default false.
+   */
+  cudaGraph?: boolean;
   callbacks?: TrainerCallbacks;
   /** Ends the run after the current step, with a checkpoint. */
   signal?: AbortSignal;
@@ -102,23 +118,26 @@ export interface FitResult {
   checkpoint: string | null;
   /** Of training, without evaluation and checkpoints. */
   imagesPerSecond: number;
-  /** Most bytes that live tensors held at one time. */
+  /** Most bytes that live tensors held at one time on the device of training. */
   peakMemory: number;
 }
 
 const optionKeys = [
   'model', 'optimizer', 'schedule', 'regularizer', 'loader', 'evalLoader', 'iterations', 'evalEvery', 'logEvery',
-  'checkpointEvery', 'output', 'resume', 'maxGradNorm', 'callbacks', 'signal', 'progress',
+  'checkpointEvery', 'output', 'resume', 'device', 'maxGradNorm', 'cudaGraph', 'callbacks', 'signal', 'progress',
 ] as const;
 
 const DEFAULT_LOG_EVERY = 50;
+/** Ordinary steps before a capture: what is made on first use is there then. */
+const STEPS_BEFORE_CAPTURE = 2;
 
-type CheckedOptions = TrainerOptions & Required<Pick<TrainerOptions, 'logEvery' | 'callbacks' | 'progress'>>;
+type CheckedOptions = TrainerOptions & Required<Pick<TrainerOptions, 'logEvery' | 'cudaGraph' | 'callbacks' | 'progress'>>;
 
 function checkOptions(options: TrainerOptions): CheckedOptions {
   requireKnownKeys('Trainer', options, optionKeys);
   const { evalLoader, evalEvery, checkpointEvery, output, maxGradNorm, progress = 'auto', callbacks = {} } = options;
   const logEvery = options.logEvery ?? DEFAULT_LOG_EVERY;
+  const cudaGraph = requireBoolean('cudaGraph', options.cudaGraph ?? false);
   for (const name of ['model', 'optimizer', 'schedule', 'loader'] as const) {
     if (typeof options[name] !== 'object') throw new OptionError(name, `Trainer needs a ${name}, but got ${describe(options[name])}`);
   }
@@ -133,7 +152,23 @@ function checkOptions(options: TrainerOptions): CheckedOptions {
   }
   if (typeof progress !== 'boolean') requireOneOf('progress', progress, ['auto']);
   requireKnownKeys('callbacks', callbacks, ['onStep', 'onLog', 'onEval', 'onCheckpoint']);
-  return { ...options, logEvery, progress, callbacks };
+  if (cudaGraph) requireCapturable(options);
+  return { ...options, logEvery, cudaGraph, progress, callbacks };
+}
+
+/** @throws {OptionError} when forward and backward cannot be a CUDA graph. */
+function requireCapturable({ model, device, loader, maxGradNorm }: TrainerOptions): void {
+  requireCuda(device === undefined ? deviceOf(model) : resolveDevice(device));
+  if (maxGradNorm !== undefined) {
+    throw new OptionError('cudaGraph', 'cudaGraph cannot be combined with maxGradNorm, for which the host reads a norm at every step');
+  }
+  if (loader.batchesPerEpoch * loader.batchSize > loader.dataset.count) {
+    throw new OptionError('cudaGraph', 'cudaGraph needs batches of one size; with dropLast false the last one of an epoch is smaller');
+  }
+}
+
+function requireCuda(device: Device): void {
+  if (device !== 'cuda') throw new OptionError('cudaGraph', `cudaGraph needs a model that trains on cuda, but it trains on ${device}`);
 }
 
 /**
@@ -141,6 +176,9 @@ function checkOptions(options: TrainerOptions): CheckedOptions {
  *
  * Every step runs in a `tidy()` scope, and the event loop gets its turn between steps. The same seeds and thread count
  * give the same weights bit for bit, also when the run was interrupted and resumed.
+ *
+ * On cuda a step is submitted, not waited for, but for the steps that measure: the device works while the next steps
+ * come in.
  */
 export class Trainer {
   readonly #options: CheckedOptions;
@@ -150,6 +188,9 @@ export class Trainer {
   /** Of all training by this trainer. */
   #total = { images: 0, seconds: 0 };
   #secondsBefore = 0;
+  /** Until when time has been counted, in milliseconds. */
+  #countedUntil = 0;
+  #device: Device = 'cpu';
   #iteration = 0;
   #bestAccuracy: number | null = null;
   #lastFiniteLoss: { iteration: number; loss: number } | null = null;
@@ -157,10 +198,15 @@ export class Trainer {
   #restored = false;
   #running = false;
   #log: TrainingLog | null = null;
+  /** Infinity where no step is captured. */
+  #stepsBeforeCapture = Infinity;
+  #captured: CapturedStep | null = null;
 
-  /** @throws {OptionError} naming the option at fault. */
+  /** @throws {OptionError | DeviceError} naming the option at fault. */
   constructor(options: TrainerOptions) {
     this.#options = checkOptions(options);
+    const { device, model } = this.#options;
+    if (device !== undefined) model.to(device);
   }
 
   /** Steps taken. */
@@ -172,6 +218,7 @@ export class Trainer {
    * Trains up to `iterations`, from where the checkpoint to resume or a former call has left off.
    * @throws {DataError} when the loss is no longer finite, or the log cannot be written.
    * @throws {CheckpointError} when a checkpoint cannot be written or restored; calling fit() again goes on.
+   * @throws {DeviceError | ShapeError} with cudaGraph, when a step needs memory of the host, or a batch has another shape.
    */
   async fit(): Promise<FitResult> {
     if (this.#running) throw new OptionError('fit', 'fit() is already running');
@@ -180,6 +227,7 @@ export class Trainer {
       return await this.#run();
     } finally {
       this.#running = false;
+      this.#releaseCapture();
       this.#options.loader.close();
     }
   }
@@ -188,6 +236,7 @@ export class Trainer {
     const { iterations, signal, progress: mode } = this.#options;
     await this.#begin();
     const progress = startProgress(mode, this.#iteration, iterations);
+    this.#countedUntil = performance.now();
     try {
       while (this.#iteration < iterations && !signal?.aborted) {
         await this.#advance(progress);
@@ -200,9 +249,14 @@ export class Trainer {
   }
 
   async #begin(): Promise<void> {
-    const { resume, output } = this.#options;
+    const { resume, output, model, cudaGraph } = this.#options;
+    this.#device = deviceOf(model);
+    if (cudaGraph) {
+      requireCuda(this.#device);
+      this.#stepsBeforeCapture = STEPS_BEFORE_CAPTURE;
+    }
     if (resume !== undefined && !this.#restored) await this.#restore(resume);
-    resetPeakMemory();
+    resetPeakMemory(this.#device);
     if (output === undefined) return;
     await mkdir(output, { recursive: true }).catch((cause: unknown) => {
       throw new DataError('output', `cannot make the output folder ${output}: ${(cause as Error).message}`, { cause });
@@ -214,27 +268,37 @@ export class Trainer {
   /** One step, and what is due after it. */
   async #advance(progress: Progress): Promise<void> {
     const { loader, logEvery, evalEvery, checkpointEvery, evalLoader, output, callbacks } = this.#options;
-    const started = performance.now();
-    const batch = await loader.batch(this.#iteration);
+    const batch = await loader.to(this.#device).batch(this.#iteration);
     const measured = this.#step(batch, this.#isDue(this.#iteration + 1, logEvery) || this.#iteration === 0);
-    this.#count(batch.indices.length, (performance.now() - started) / 1000);
-    if (measured) await this.#record(measured);
+    this.#count(batch.indices.length);
+    if (measured) await this.#pausing(() => this.#record(measured));
     const shown = this.#history.train.at(-1);
     if (shown) progress.update({ ...shown, iteration: this.#iteration });
     await callbacks.onStep?.(this.#iteration);
-    if (evalLoader && this.#isDue(this.#iteration, evalEvery)) await this.#recordEvaluation(evalLoader);
-    if (output !== undefined && this.#isDue(this.#iteration, checkpointEvery)) await this.#save(output);
+    if (evalLoader && this.#isDue(this.#iteration, evalEvery)) await this.#pausing(() => this.#recordEvaluation(evalLoader));
+    if (output !== undefined && this.#isDue(this.#iteration, checkpointEvery)) await this.#pausing(() => this.#save(output));
   }
 
   #isDue(iteration: number, every: number | undefined): boolean {
     return iteration === this.#options.iterations || (every !== undefined && iteration % every === 0);
   }
 
-  #count(images: number, seconds: number): void {
+  /** Counts images, and as training the time up to now. */
+  #count(images: number): void {
+    const now = performance.now();
     for (const sum of [this.#sinceRecord, this.#total]) {
       sum.images += images;
-      sum.seconds += seconds;
+      sum.seconds += (now - this.#countedUntil) / 1000;
     }
+    this.#countedUntil = now;
+  }
+
+  /** Runs what is no training, its time left out. What the device has still to do before it counts as training. */
+  async #pausing(action: () => Promise<void>): Promise<void> {
+    synchronize(this.#device);
+    this.#count(0);
+    await action();
+    this.#countedUntil = performance.now();
   }
 
   get #seconds(): number {
@@ -242,30 +306,50 @@ export class Trainer {
   }
 
   /** Forward, backward and update. Reading results costs time, hence only at log steps. */
-  #step({ images, labels }: Batch, measure: boolean): Measures | null {
-    const { model, optimizer, schedule, regularizer, maxGradNorm } = this.#options;
+  #step(batch: Batch, measure: boolean): Measures | null {
+    const { model, optimizer, schedule, maxGradNorm } = this.#options;
     return tidy(() => {
       model.train();
       model.head.atIteration(this.#iteration);
       optimizer.learningRate = schedule.learningRateAt(this.#iteration);
-      const { loss, logits, theta } = model.forward(images, labels);
-      const penalty = regularizer?.forward(model);
-      // Before backward(), which releases what it has used.
-      const read = measure ? { loss: loss.item(), penalty: penalty?.item(), theta: theta?.item() } : null;
-      model.zeroGrad();
-      (penalty ? add(loss, penalty) : loss).backward();
+      const results = this.#forwardAndBackward(batch);
       const parameters = model.parameters();
       const clipped = maxGradNorm === undefined ? null : clipGradNorm(parameters, maxGradNorm);
-      const measures = read && {
-        ...read,
-        accuracy: countCorrect(logits, labels) / images.shape[0],
-        gradientNorm: clipped ?? gradientNorm(parameters),
-      };
+      const measures = measure ? measuresOf(results, batch, clipped ?? gradientNorm(parameters)) : null;
       if (measures) this.#requireFinite(measures);
       optimizer.step();
       this.#iteration++;
       return measures;
     });
+  }
+
+  /** As a graph, once it has been captured. */
+  #forwardAndBackward(batch: Batch): StepResults {
+    if (this.#stepsBeforeCapture > 0) {
+      this.#stepsBeforeCapture--;
+      return this.#compute(batch);
+    }
+    if (!this.#captured?.fits) {
+      this.#releaseCapture();
+      this.#captured = new CapturedStep(this.#options.model, batch, (inputs) => this.#compute(inputs));
+    }
+    return this.#captured.run(batch);
+  }
+
+  #releaseCapture(): void {
+    this.#captured?.dispose();
+    this.#captured = null;
+  }
+
+  #compute({ images, labels }: Pick<Batch, 'images' | 'labels'>): StepResults {
+    const { model, regularizer } = this.#options;
+    const { loss, logits, theta } = model.forward(images, labels);
+    const penalty = regularizer?.forward(model) ?? null;
+    // Detached: backward() releases what it has used.
+    const results = { loss: loss.detach(), penalty: penalty?.detach() ?? null, logits, theta };
+    model.zeroGrad();
+    (penalty ? add(loss, penalty) : loss).backward();
+    return results;
   }
 
   #requireFinite({ loss, penalty, gradientNorm: norm }: Measures): void {
@@ -375,8 +459,8 @@ export class Trainer {
 
   /** The run, for the log and the checkpoint. */
   #description() {
-    const { model, optimizer, loader, iterations } = this.#options;
-    const { onednn, isa, threads } = deviceInfo();
+    const { model, optimizer, loader, iterations, cudaGraph } = this.#options;
+    const { onednn, isa, threads, cuda } = deviceInfo();
     return {
       config: model.config,
       optimizer: optimizer.constructor.name,
@@ -384,6 +468,8 @@ export class Trainer {
       seed: loader.seed,
       batchSize: loader.batchSize,
       iterations,
+      device: this.#device,
+      ...(this.#device === 'cuda' ? { gpu: cuda.name, precision: matmulPrecision(), cudaGraph } : {}),
       versions: { spherenet: packageVersion(), node: process.versions.node, onednn },
       isa,
       threads,
@@ -392,7 +478,9 @@ export class Trainer {
 
   async #end(interrupted: boolean): Promise<FitResult> {
     const { output } = this.#options;
-    if (interrupted && output !== undefined) await this.#save(output);
+    await this.#pausing(async () => {
+      if (interrupted && output !== undefined) await this.#save(output);
+    });
     const { images, seconds } = this.#total;
     const result: FitResult = {
       iterations: this.#iteration,
@@ -401,7 +489,7 @@ export class Trainer {
       interrupted,
       checkpoint: this.#checkpoint,
       imagesPerSecond: seconds > 0 ? images / seconds : 0,
-      peakMemory: memoryStats().peak,
+      peakMemory: memoryStats(this.#device).peak,
     };
     const { iterations: iteration, bestAccuracy, imagesPerSecond, peakMemory } = result;
     const event = interrupted ? 'interrupted' : 'end';
@@ -419,8 +507,18 @@ interface Measures {
   gradientNorm: number;
 }
 
+function measuresOf({ loss, penalty, logits, theta }: StepResults, { labels }: Batch, norm: number): Measures {
+  return {
+    loss: loss.item(),
+    penalty: penalty?.item(),
+    theta: theta?.item(),
+    accuracy: countCorrect(logits, labels) / labels.size,
+    gradientNorm: norm,
+  };
+}
+
 function areFinite(tensors: readonly Tensor[]): boolean {
-  using norm = Tensor.empty([], tensors[0].dtype);
+  using norm = tensors[0].newEmpty([]);
   native.globalNorm(tensors.map((each) => each.handle), norm.handle);
   return Number.isFinite(norm.item());
 }

@@ -3,10 +3,25 @@
 #include "binding/args.h"
 #include "binding/environment.h"
 #include "cpu/backend.h"
+#include "cuda/device.h"
 
 namespace sn::binding {
 
 Environment::Environment() : cpu_(std::make_unique<cpu::CpuBackend>()) {}
+
+Backend& Environment::cuda() {
+  if (!cuda_) {
+    cuda_ = cuda::make_backend();
+    cuda_->set_matmul_precision(precision_);
+  }
+  return *cuda_;
+}
+
+void Environment::set_matmul_precision(Precision precision) {
+  precision_ = precision;
+  cpu_->set_matmul_precision(precision);
+  if (cuda_) cuda_->set_matmul_precision(precision);
+}
 
 Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
@@ -30,6 +45,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment());
   expose<set_error_classes>(env, exports, "setErrorClasses");
   expose_info(env, exports);
+  expose_graph(env, exports);
   expose_tensor(env, exports);
   expose_conv2d(env, exports);
   expose_sphere_conv2d(env, exports);

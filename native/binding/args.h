@@ -16,8 +16,13 @@ class Environment;
 class MemoryReport;
 Environment& environment(Napi::Env env);
 
-// What a JavaScript handle points to. The tensor is emptied by `release`, the object by the garbage collector.
+// What handles point to begins with what it is, so that one taken for another is an error and no crash.
+enum class BoxKind : std::uint32_t { tensor = 0x74656e73, graph = 0x67726170 };
+
+// What a JavaScript handle points to. The tensor is emptied by `release`, after which the handle can be filled again;
+// the object is freed by the garbage collector.
 struct HandleBox {
+  BoxKind kind;
   Tensor tensor;
   std::int64_t weight;  // bytes in the memory report; 0 for a second view of the same memory
   std::shared_ptr<MemoryReport> report;
@@ -35,11 +40,16 @@ class Args {
   double number();
   int integer() { return static_cast<int>(number()); }
   bool boolean();
-  std::string string();
+  std::string name();  // at most 15 characters; what is longer is no name and is cut
+  Backend& device();  // of the environment, by name; throws Error(device) where it cannot be used
   Shape shape();
   ConvGeometry conv_geometry(const Tensor& w);
   Window pool_geometry();
+  Normalization normalization();           // gamma, beta, mean, variance, eps, relu
+  Normalization optional_normalization();  // the same, or null alone
   Napi::Value value() { return info_[next_++]; }
+  // A handle for the tensor: the released one that comes next, or a new one where there is none.
+  Napi::Value filled_handle(Tensor tensor);
 
  private:
   [[noreturn]] void wrong(const char* expected);
@@ -93,6 +103,7 @@ void expose_elementwise(Napi::Env env, Napi::Object& exports);
 void expose_losses(Napi::Env env, Napi::Object& exports);
 void expose_optimizers(Napi::Env env, Napi::Object& exports);
 void expose_images(Napi::Env env, Napi::Object& exports);
+void expose_graph(Napi::Env env, Napi::Object& exports);
 void expose_info(Napi::Env env, Napi::Object& exports);
 
 }  // namespace sn::binding

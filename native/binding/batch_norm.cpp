@@ -5,49 +5,30 @@ namespace {
 
 void train(Args& args) {
   Tensor& x = args.tensor();
-  Tensor& gamma = args.tensor();
-  Tensor& beta = args.tensor();
+  const Normalization normalization = args.normalization();
   Tensor& running_mean = args.tensor();
   Tensor& running_variance = args.tensor();
+  const double momentum = args.number();
   Tensor& y = args.tensor();
-  Tensor& mean = args.tensor();
-  Tensor& variance = args.tensor();
-  BatchNormOptions options{};
-  options.eps = args.number();
-  options.momentum = args.number();
-  options.relu = args.boolean();
-  x.backend().batch_norm_train(x, gamma, beta, running_mean, running_variance, y, mean, variance, options);
-}
-
-// What inference and backward share: they leave the running statistics alone.
-BatchNormOptions fixed_options(Args& args) {
-  BatchNormOptions options{};
-  options.eps = args.number();
-  options.relu = args.boolean();
-  return options;
+  x.backend().batch_statistics(
+      x, {normalization.mean, normalization.variance, running_mean, running_variance, momentum});
+  x.backend().normalize(x, normalization, y);
 }
 
 void infer(Args& args) {
   Tensor& x = args.tensor();
-  Tensor& gamma = args.tensor();
-  Tensor& beta = args.tensor();
-  Tensor& running_mean = args.tensor();
-  Tensor& running_variance = args.tensor();
-  Tensor& y = args.tensor();
-  x.backend().batch_norm_infer(x, gamma, beta, running_mean, running_variance, y, fixed_options(args));
+  const Normalization normalization = args.normalization();
+  x.backend().normalize(x, normalization, args.tensor());
 }
 
 void backward(Args& args) {
   Tensor& x = args.tensor();
-  Tensor& gamma = args.tensor();
-  Tensor& mean = args.tensor();
-  Tensor& variance = args.tensor();
-  Tensor& y = args.tensor();
+  const Normalization normalization = args.normalization();
   Tensor& dy = args.tensor();
   Tensor& dx = args.tensor();
   Tensor& dgamma = args.tensor();
   Tensor& dbeta = args.tensor();
-  x.backend().batch_norm_backward(x, gamma, mean, variance, y, dy, dx, dgamma, dbeta, fixed_options(args));
+  x.backend().normalize_backward(x, normalization, dy, dx, dgamma, dbeta, args.tensor());
 }
 
 }  // namespace

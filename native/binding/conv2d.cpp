@@ -8,7 +8,8 @@ void forward(Args& args) {
   Tensor& w = args.tensor();
   Tensor bias = args.optional_tensor();
   Tensor& y = args.tensor();
-  x.backend().conv2d_forward(x, w, bias, y, args.conv_geometry(w));
+  const ConvGeometry geometry = args.conv_geometry(w);
+  x.backend().conv2d_forward(x, w, bias, y, geometry, args.optional_normalization());
 }
 
 void backward_data(Args& args) {

@@ -1,4 +1,4 @@
-// State of one JavaScript environment (the main thread or one worker): its device and its error classes. There is
+// State of one JavaScript environment (the main thread or one worker): its devices and its error classes. There is
 // no global state, so that the addon loads in several workers at once.
 #pragma once
 
@@ -46,12 +46,18 @@ class Environment {
   const std::shared_ptr<MemoryReport>& memory_report() const { return memory_report_; }
 
   Backend& cpu() { return *cpu_; }
+  // Made when it is first asked for; throws Error(device) where it cannot be used.
+  Backend& cuda();
   std::map<ErrorCode, Napi::FunctionReference>& error_classes() { return error_classes_; }
+
+  // For devices in use and those to come.
+  void set_matmul_precision(Precision precision);
 
  private:
   std::shared_ptr<MemoryReport> memory_report_ = std::make_shared<MemoryReport>();
-  std::unique_ptr<Backend> cpu_;
+  std::unique_ptr<Backend> cpu_, cuda_;
   std::map<ErrorCode, Napi::FunctionReference> error_classes_;
+  Precision precision_ = Precision::tf32;
 };
 
 }  // namespace sn::binding

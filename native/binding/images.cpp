@@ -1,94 +1,45 @@
-// Batches of images, made on libuv's pool while the network trains. A pixel of the padding is 0 after normalisation,
-// as if the image had been normalised first: the common CIFAR augmentation.
-#include <algorithm>
-
+// Batches of images, made on libuv's pool while the network trains.
 #include "binding/args.h"
 #include "binding/environment.h"
 
 namespace sn::binding {
 namespace {
 
-struct ImageSize {
-  std::int64_t height, width, channels;
-
-  std::int64_t elements() const { return height * width * channels; }
-};
-
-// Where the output's corner lies in its source (negative within the padding), and which way it is read.
-struct Placement {
-  std::int64_t top, left;
-  bool flip_horizontal, flip_vertical;
-};
-
-// value[channel * 256 + pixel]: exact, and cheaper than the arithmetic.
-std::vector<float> normalized_pixels(const float* mean, const float* deviation, std::int64_t channels) {
-  std::vector<float> table;
-  table.reserve(static_cast<std::size_t>(channels) * 256);
-  for (std::int64_t channel = 0; channel < channels; ++channel) {
-    for (int pixel = 0; pixel < 256; ++pixel) {
-      table.push_back((static_cast<float>(pixel) - mean[channel]) / deviation[channel]);
-    }
-  }
-  return table;
-}
-
-void place_pixel(const std::uint8_t* source, const std::vector<float>& table, std::int64_t channels, float* target) {
-  for (std::int64_t channel = 0; channel < channels; ++channel) {
-    target[channel] = table[static_cast<std::size_t>(channel * 256 + source[channel])];
-  }
-}
-
-void place_image(const std::uint8_t* source, const ImageSize& from, const Placement& placement,
-                 const std::vector<float>& table, const ImageSize& to, float* target) {
-  std::fill_n(target, to.elements(), 0.0f);
-  for (std::int64_t row = 0; row < to.height; ++row) {
-    const std::int64_t source_row = placement.top + (placement.flip_vertical ? to.height - 1 - row : row);
-    if (source_row < 0 || source_row >= from.height) continue;
-    for (std::int64_t column = 0; column < to.width; ++column) {
-      const std::int64_t source_column = placement.left + (placement.flip_horizontal ? to.width - 1 - column : column);
-      if (source_column < 0 || source_column >= from.width) continue;
-      place_pixel(source + (source_row * from.width + source_column) * from.channels, table, from.channels,
-                  target + (row * to.width + column) * to.channels);
-    }
-  }
-}
-
-struct Batch {
-  const std::uint8_t* images;
-  ImageSize source, output;
-  std::vector<std::int32_t> indices;
-  std::vector<Placement> placements;
-  std::vector<float> table;
-};
-
 class BatchWorker final : public Napi::AsyncWorker {
  public:
-  BatchWorker(Napi::Env env, Napi::Uint8Array images, Batch batch, Tensor out)
+  BatchWorker(Napi::Env env, Napi::Uint8Array images, std::unique_ptr<ImageJob> job)
       : Napi::AsyncWorker(env, "spherenet:imageBatch"),
         deferred_(Napi::Promise::Deferred::New(env)),
         images_(Napi::Persistent(images)),
-        batch_(std::move(batch)),
-        out_(std::move(out)) {}
+        job_(std::move(job)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
   void Execute() override {
-    float* target = out_.write<float>();
-    for (std::size_t i = 0; i < batch_.indices.size(); ++i) {
-      place_image(batch_.images + batch_.indices[i] * batch_.source.elements(), batch_.source, batch_.placements[i],
-                  batch_.table, batch_.output, target);
-      target += batch_.output.elements();
+    try {
+      job_->load();
+    } catch (const Error& error) {
+      error_ = std::make_unique<Error>(error);
+      SetError(error.what());
     }
   }
 
-  void OnOK() override { deferred_.Resolve(make_handle(Env(), std::move(out_))); }
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+  void OnOK() override {
+    try {
+      deferred_.Resolve(make_handle(Env(), job_->finish()));
+    } catch (const Error& error) {
+      deferred_.Reject(to_javascript(Env(), error).Value());
+    }
+  }
+  void OnError(const Napi::Error& error) override {
+    deferred_.Reject(error_ ? to_javascript(Env(), *error_).Value() : error.Value());
+  }
 
  private:
   Napi::Promise::Deferred deferred_;
   Napi::Reference<Napi::Uint8Array> images_;  // keeps the pixels alive
-  Batch batch_;
-  Tensor out_;
+  std::unique_ptr<ImageJob> job_;
+  std::unique_ptr<Error> error_;
 };
 
 template <typename Array>
@@ -122,19 +73,19 @@ void check_indices(const std::vector<std::int32_t>& indices, std::size_t images)
   }
 }
 
-std::vector<Placement> placements(const std::int32_t* numbers, std::size_t images, std::int64_t padding) {
-  std::vector<Placement> result;
+std::vector<ImagePlacement> placements(const std::int32_t* numbers, std::size_t images, int padding) {
+  std::vector<ImagePlacement> result;
   result.reserve(images);
   for (std::size_t i = 0; i < images; ++i) {
     const std::int32_t* placement = numbers + 3 * i;
-    const bool flip_horizontal = (placement[2] & 1) != 0, flip_vertical = (placement[2] & 2) != 0;
-    result.push_back({placement[0] - padding, placement[1] - padding, flip_horizontal, flip_vertical});
+    result.push_back({placement[0] - padding, placement[1] - padding, placement[2] & 1, (placement[2] >> 1) & 1});
   }
   return result;
 }
 
 Napi::Value image_batch(Args& args) {
-  Batch batch;
+  Backend& backend = args.device();
+  ImageBatch batch;
   auto images = typed_array<Napi::Uint8Array>(args, napi_uint8_array, "images", any_length);
   batch.images = images.Data();
   batch.source.height = args.integer();
@@ -153,13 +104,10 @@ Napi::Value image_batch(Args& args) {
   const auto channels = static_cast<std::size_t>(batch.source.channels);
   auto mean = typed_array<Napi::Float32Array>(args, napi_float32_array, "mean", channels);
   auto deviation = typed_array<Napi::Float32Array>(args, napi_float32_array, "std", channels);
-  batch.table = normalized_pixels(mean.Data(), deviation.Data(), batch.source.channels);
+  batch.mean.assign(mean.Data(), mean.Data() + channels);
+  batch.deviation.assign(deviation.Data(), deviation.Data() + channels);
 
-  Tensor out;
-  out.shape = {static_cast<std::int64_t>(batch.indices.size()), batch.output.height, batch.output.width,
-               batch.output.channels};
-  out.storage = environment(args.env()).cpu().allocate(out.bytes());
-  auto* worker = new BatchWorker(args.env(), images, std::move(batch), std::move(out));
+  auto* worker = new BatchWorker(args.env(), images, backend.image_batch(std::move(batch)));
   Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;

@@ -4,7 +4,7 @@
 
 #include "binding/args.h"
 #include "binding/environment.h"
-#include "cuda/presence.h"
+#include "cuda/device.h"
 
 namespace sn::binding {
 namespace {
@@ -17,12 +17,22 @@ Napi::Value info(Args& args) {
   object.Set("isa", cpu.isa);
   object.Set("threads", omp_get_max_threads());
   auto cuda = Napi::Object::New(env);
-  const cuda::Presence presence = cuda::presence();
-  cuda.Set("compiled", false);
-  cuda.Set("available", false);
-  cuda.Set("driver", presence.driver);
-  cuda.Set("devices", presence.devices);
-  cuda.Set("reason", presence.summary + "; this version of spherenet has no cuda device yet");
+  const cuda::Availability found = cuda::availability();
+  cuda.Set("compiled", found.compiled);
+  cuda.Set("available", found.available);
+  cuda.Set("emulated", found.emulated);
+  cuda.Set("driver", found.driver);
+  cuda.Set("devices", found.devices);
+  cuda.Set("reason", found.reason);
+  const auto text_or_null = [&](const std::string& text) -> Napi::Value {
+    if (text.empty()) return env.Null();
+    return Napi::String::New(env, text);
+  };
+  cuda.Set("name", text_or_null(found.name));
+  cuda.Set("computeCapability", text_or_null(found.compute_capability));
+  cuda.Set("memoryBytes", static_cast<double>(found.memory_bytes));
+  cuda.Set("cublas", text_or_null(found.cublas));
+  cuda.Set("library", text_or_null(found.library));
   object.Set("cuda", cuda);
   return object;
 }

@@ -3,14 +3,32 @@
 
 namespace sn::binding {
 
+namespace {
+
+void fill_box(Napi::Env env, HandleBox& box, Tensor tensor) {
+  box.weight = tensor.storage.use_count() > 1 ? 0 : static_cast<std::int64_t>(tensor.bytes());
+  box.tensor = std::move(tensor);
+  box.report->take(env, box.weight);
+}
+
+}  // namespace
+
 Napi::Value make_handle(Napi::Env env, Tensor tensor) {
-  const auto weight = tensor.storage.use_count() > 1 ? 0 : static_cast<std::int64_t>(tensor.bytes());
-  auto* box = new HandleBox{std::move(tensor), weight, environment(env).memory_report()};
-  box->report->take(env, weight);
+  auto* box = new HandleBox{BoxKind::tensor, {}, 0, environment(env).memory_report()};
+  fill_box(env, *box, std::move(tensor));
   return Napi::External<HandleBox>::New(env, box, [](Napi::BasicEnv finalizer_env, HandleBox* dead) {
     if (dead->tensor) dead->report->collected(finalizer_env, dead->weight);
     delete dead;
   });
+}
+
+Napi::Value Args::filled_handle(Tensor tensor) {
+  const Napi::Value spare = info_[next_];
+  if (spare.IsUndefined()) return make_handle(env(), std::move(tensor));
+  HandleBox& released = box();
+  if (released.tensor) throw Error(ErrorCode::option, "spare", "a handle can be filled again only after its release");
+  fill_box(env(), released, std::move(tensor));
+  return spare;
 }
 
 namespace {
@@ -24,17 +42,18 @@ DType parse_dtype(const std::string& name) {
 }
 
 Napi::Value empty(Args& args) {
+  Backend& device = args.device();
   Tensor tensor;
-  tensor.dtype = parse_dtype(args.string());
+  tensor.dtype = parse_dtype(args.name());
   tensor.shape = args.shape();
-  tensor.storage = environment(args.env()).cpu().allocate(tensor.bytes());
-  return make_handle(args.env(), std::move(tensor));
+  tensor.storage = device.allocate(tensor.bytes());
+  return args.filled_handle(std::move(tensor));
 }
 
 Napi::Value alias(Args& args) {
   Tensor view = args.tensor();
   view.shape = args.shape();
-  return make_handle(args.env(), std::move(view));
+  return args.filled_handle(std::move(view));
 }
 
 void release(Args& args) {
@@ -67,10 +86,20 @@ void read(Args& args) {
   from.backend().read(from, matching_bytes(args.value(), from));
 }
 
+void require_same_bytes(const Tensor& from, const Tensor& to) {
+  if (from.dtype == to.dtype && from.bytes() == to.bytes()) return;
+  throw Error(ErrorCode::shape, "to", "a copy needs two tensors of one size and type");
+}
+
+// Between devices one of the two is the host's memory.
 void copy(Args& args) {
   Tensor& from = args.tensor();
   Tensor& to = args.tensor();
-  to.backend().copy(from, to);
+  require_same_bytes(from, to);
+  Backend& cpu = environment(args.env()).cpu();
+  if (&from.backend() == &to.backend()) return to.backend().copy(from, to);
+  if (&from.backend() == &cpu) return to.backend().write(from.read<void>(), to);
+  from.backend().read(from, to.write<void>());
 }
 
 void fill(Args& args) {
@@ -86,7 +115,7 @@ void cast(Args& args) {
 }
 
 Napi::Value memory_stats(Args& args) {
-  const MemoryStats stats = environment(args.env()).cpu().memory_stats();
+  const MemoryStats stats = args.device().memory_stats();
   auto object = Napi::Object::New(args.env());
   object.Set("allocated", static_cast<double>(stats.allocated));
   object.Set("reserved", static_cast<double>(stats.reserved));
@@ -95,8 +124,15 @@ Napi::Value memory_stats(Args& args) {
   return object;
 }
 
-void reset_peak(Args& args) { environment(args.env()).cpu().reset_peak(); }
-void release_cache(Args& args) { environment(args.env()).cpu().release_cache(); }
+void reset_peak(Args& args) { args.device().reset_peak(); }
+void release_cache(Args& args) { args.device().release_cache(); }
+void synchronize(Args& args) { args.device().synchronize(); }
+
+void set_matmul_precision(Args& args) {
+  const int code = args.integer();
+  if (code < 0 || code > 2) throw Error(ErrorCode::option, "precision", "precision must be 0, 1 or 2");
+  environment(args.env()).set_matmul_precision(static_cast<Precision>(code));
+}
 
 }  // namespace
 
@@ -112,6 +148,8 @@ void expose_tensor(Napi::Env env, Napi::Object& exports) {
   expose<memory_stats>(env, exports, "memoryStats");
   expose<reset_peak>(env, exports, "resetPeak");
   expose<release_cache>(env, exports, "releaseCache");
+  expose<synchronize>(env, exports, "synchronize");
+  expose<set_matmul_precision>(env, exports, "setMatmulPrecision");
 }
 
 }  // namespace sn::binding

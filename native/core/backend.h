@@ -3,7 +3,8 @@
 //
 // Conventions: images NHWC, filters O x kH x kW x I/groups, labels i32, everything contiguous. An empty Tensor
 // is an absent optional argument. Outputs come last among the tensors and are overwritten, never added to.
-// Floating tensors of one call share one dtype: f32, or f64 for gradient checks on the CPU.
+// Floating tensors of one call share one dtype: f32, or f64 for gradient checks. A device may run operators after the
+// call has returned, in the order of the calls; read() and synchronize() wait.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/images.h"
 #include "core/tensor.h"
 #include "math/angular.h"
 
@@ -40,10 +42,42 @@ struct SphereOptions {
   NormGuard guard;
 };
 
-struct BatchNormOptions {
-  double eps;
+// What SphereConv's forward leaves for its backward.
+struct SphereSaved {
+  Tensor kept;             // [N, OH, OW, O] of s (math/filters.h)
+  Tensor inv_patch_norm;   // [N, OH, OW, groups]
+  Tensor inv_filter_norm;  // [O]
+
+  explicit operator bool() const { return static_cast<bool>(kept); }
+};
+
+// Where the statistics of a batch go: mean and biased variance [C], the running ones moved towards them, with the
+// unbiased variance. Empty where they are not wanted.
+struct BatchStatistics {
+  Tensor mean, variance;
+  Tensor running_mean, running_variance;
   double momentum;  // share of the new batch in the running statistics
-  bool relu;        // y = max(0, normalised)
+
+  explicit operator bool() const { return static_cast<bool>(mean); }
+};
+
+// y = gamma (x - mean) / sqrt(variance + eps) + beta per channel, then max(0, y) with `relu`. Empty for none.
+struct Normalization {
+  Tensor gamma, beta, mean, variance;  // [C]
+  double eps;
+  bool relu;
+
+  explicit operator bool() const { return static_cast<bool>(gamma); }
+};
+
+// A batch normalisation that follows an operator, whose backward gets the gradient behind it: dy stands for
+// scale g + slope (y - mean) + offset, g being dy where the ReLU was open. Empty for none.
+struct NormalizedGradient {
+  Tensor y;       // what was normalised
+  Normalization normalization;
+  Tensor slopes;  // [2, C] slope and offset, from normalize_backward
+
+  explicit operator bool() const { return static_cast<bool>(y); }
 };
 
 struct AngularSoftmaxOptions {
@@ -88,11 +122,32 @@ struct DeviceInfo {
   std::string isa;      // instruction set of our own loops
 };
 
+// How products of f32 matrices are computed, where the device has a choice: tf32 and bf16 round the operands to 10 and 7
+// bits of mantissa and add up in f32.
+enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2 };
+
+// Work of a device that was recorded once and runs again as a whole.
+class CapturedGraph {
+ public:
+  virtual ~CapturedGraph() = default;
+  // `varying` has a number for each that the recorded operators took as varying, in their order: the annealing of an
+  // angular softmax forward, the seed of a dropout.
+  virtual void replay(const std::vector<double>& varying) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
   virtual DeviceInfo info() const = 0;
+  virtual void set_matmul_precision(Precision) = 0;
+  // Waits until everything asked for so far is done; throws what went wrong in it.
+  virtual void synchronize() = 0;
+
+  // From begin to end, operators are recorded instead of run. Tensors made meanwhile keep their memory for as long as
+  // the graph lives, so that a replay writes them again. Host memory cannot be read or written meanwhile.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<CapturedGraph> end_capture() = 0;
 
   // Memory
   virtual std::shared_ptr<Storage> allocate(std::size_t bytes) = 0;
@@ -104,10 +159,11 @@ class Backend {
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   virtual void fill(double value, const Tensor& to) = 0;
   virtual void cast(const Tensor& from, const Tensor& to) = 0;
+  virtual std::unique_ptr<ImageJob> image_batch(ImageBatch batch) = 0;
 
   // Convolution. weights also give the kernel size; backward passes take what they need and no more.
   virtual void conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
-                              const ConvGeometry&) = 0;
+                              const ConvGeometry&, const Normalization& of_y) = 0;
   virtual void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx, const ConvGeometry&) = 0;
   virtual void conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
                                        const ConvGeometry&) = 0;
@@ -115,15 +171,16 @@ class Backend {
   virtual std::vector<double> benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
                                                     const ConvGeometry&, int repeats) = 0;
 
-  // SphereConv: y = g(theta) + bias. k: empty, [1] or [O]. cosine [N,OH,OW,O], inv_patch_norm [N,OH,OW,groups] and
-  // inv_filter_norm [O] are what backward needs. Absent gradients (dx, dw, dk, dbias) are not computed.
+  // SphereConv: y = g(theta) + bias. k: empty, [1] or [O]. `saved` is empty where there will be no backward. What
+  // follows on y can come with it: its statistics, or a normalisation that replaces it. Absent gradients (dx, dw, dk,
+  // dbias) are not computed.
   virtual void sphere_conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& bias,
-                                     const Tensor& y, const Tensor& cosine, const Tensor& inv_patch_norm,
-                                     const Tensor& inv_filter_norm, const ConvGeometry&, const SphereOptions&) = 0;
-  virtual void sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& cosine,
-                                      const Tensor& inv_patch_norm, const Tensor& inv_filter_norm, const Tensor& dy,
-                                      const Tensor& dx, const Tensor& dw, const Tensor& dk, const Tensor& dbias,
-                                      const ConvGeometry&, const SphereOptions&) = 0;
+                                     const Tensor& y, const SphereSaved&, const ConvGeometry&, const SphereOptions&,
+                                     const BatchStatistics& of_y, const Normalization&) = 0;
+  virtual void sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const SphereSaved&,
+                                      const Tensor& dy, const NormalizedGradient&, const Tensor& dx, const Tensor& dw,
+                                      const Tensor& dk, const Tensor& dbias, const ConvGeometry&,
+                                      const SphereOptions&) = 0;
 
   // c = op(a) op(b) (+ bias over the last axis); a, b, c of rank 2.
   virtual void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool transpose_a,
@@ -137,16 +194,12 @@ class Backend {
   virtual void global_avg_pool2d_forward(const Tensor& x, const Tensor& y) = 0;  // [N,H,W,C] -> [N,C]
   virtual void global_avg_pool2d_backward(const Tensor& dy, const Tensor& dx) = 0;
 
-  // Batch normalisation over all axes but the last. Training updates the running statistics (unbiased variance)
-  // and fills mean and variance [C] of the batch; y tells where a fused ReLU was open.
-  virtual void batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                                const Tensor& running_variance, const Tensor& y, const Tensor& mean,
-                                const Tensor& variance, const BatchNormOptions&) = 0;
-  virtual void batch_norm_infer(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                                const Tensor& running_variance, const Tensor& y, const BatchNormOptions&) = 0;
-  virtual void batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
-                                   const Tensor& y, const Tensor& dy, const Tensor& dx, const Tensor& dgamma,
-                                   const Tensor& dbeta, const BatchNormOptions&) = 0;
+  // Batch normalisation over all axes but the last, in training: statistics, then normalize by them. y may be x.
+  virtual void batch_statistics(const Tensor& x, const BatchStatistics&) = 0;
+  virtual void normalize(const Tensor& x, const Normalization&, const Tensor& y) = 0;
+  // Through the statistics of the batch. Without dx the slopes are left for who makes it on the way.
+  virtual void normalize_backward(const Tensor& x, const Normalization&, const Tensor& dy, const Tensor& dx,
+                                  const Tensor& dgamma, const Tensor& dbeta, const Tensor& slopes) = 0;
 
   // y = scale * x + shift per channel (last axis); scale and shift may be absent.
   virtual void affine_forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& y) = 0;

@@ -1,27 +1,39 @@
 // A scale and a shift per channel, by the loops of batch normalisation.
 #include <omp.h>
 
+#include <algorithm>
+
 #include "cpu/backend.h"
-#include "cpu/columns.h"
-#include "cpu/dispatch.h"
+#include "cpu/batch_norm.h"
+#include "core/dispatch.h"
 
 namespace sn::cpu {
 namespace {
 
-// A coefficient that may be absent.
+// A coefficient of the channels that may be absent.
 template <typename T>
-std::vector<T> widened(const Columns& columns, const Tensor& coefficient, T absent) {
-  const T* values = coefficient.read<T>();
-  return per_column<T>(columns, [=](std::int64_t c) { return values != nullptr ? values[c] : absent; });
+void fill(const Columns& columns, const Tensor& coefficient, T absent, T* row) {
+  if (coefficient) {
+    std::copy_n(coefficient.read<T>(), columns.channels, row);
+  } else {
+    std::fill_n(row, columns.channels, absent);
+  }
+}
+
+template <typename T>
+ColumnCoefficients<T> coefficients_of(const Columns& columns, const Tensor& scale, const Tensor& shift) {
+  return {columns, false, [&](T*, T* scales, T* shifts) {
+            fill(columns, scale, T(1), scales);
+            fill(columns, shift, T(0), shifts);
+          }};
 }
 
 template <typename T>
 void transform(const BatchNormLoops<T>& loops, const Tensor& x, const Tensor& scale, const Tensor& shift,
                const Tensor& y) {
   const Columns columns = columns_of(x);
-  const std::vector<T> centre(static_cast<std::size_t>(columns.width), T(0));
-  loops.normalize(x.read<T>(), centre.data(), widened(columns, scale, T(1)).data(),
-                  widened(columns, shift, T(0)).data(), y.write<T>(), false, columns.rows, columns.width);
+  const auto coefficients = coefficients_of<T>(columns, scale, shift);
+  loops.normalize(x.read<T>(), coefficients.view(), y.write<T>(), columns.rows, columns.width);
 }
 
 template <typename T>
@@ -44,10 +56,10 @@ void CpuBackend::affine_backward(const Tensor& x, const Tensor& scale, const Ten
     const auto& loops = loops_.of<T>().batch_norm;
     if (dscale || dshift) {
       const Columns columns = columns_of(x);
-      const std::vector<T> centre(static_cast<std::size_t>(columns.width), T(0));
+      const auto none = coefficients_of<T>(columns, {}, {});
       const Tensor workspace = scratch(DType::f64, {omp_get_max_threads(), 2, columns.width});
       double* sums = workspace.write<double>();
-      loops.gradient_sums(x.read<T>(), nullptr, dy.read<T>(), centre.data(), sums, columns.rows, columns.width);
+      loops.gradient_sums(x.read<T>(), none.view(), dy.read<T>(), sums, columns.rows, columns.width);
       write_sums<T>(columns, sums, dshift);
       write_sums<T>(columns, sums + columns.width, dscale);
     }

@@ -4,36 +4,16 @@
 #include <cstring>
 #include <string>
 
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 #include "cpu/dnnl.h"
+#include "cpu/system_memory.h"
 
 namespace sn::cpu {
-namespace {
-
-class CpuStorage final : public Storage {
- public:
-  CpuStorage(Backend& backend, std::shared_ptr<Allocator> allocator, std::size_t bytes)
-      : Storage(backend, allocator->allocate(bytes), bytes), allocator_(std::move(allocator)) {}
-  ~CpuStorage() override { allocator_->release(data(), bytes()); }
-
- private:
-  std::shared_ptr<Allocator> allocator_;
-};
-
-template <typename Function>
-void by_any_dtype(DType dtype, Function&& function) {
-  switch (dtype) {
-    case DType::f32: return function(float{});
-    case DType::f64: return function(double{});
-    case DType::i32: return function(std::int32_t{});
-    case DType::u8: return function(std::uint8_t{});
-  }
-}
-
-}  // namespace
 
 CpuBackend::CpuBackend()
-    : allocator_(std::make_shared<Allocator>()), dnnl_(std::make_unique<DnnlState>()), loops_(best_loops()) {}
+    : allocator_(std::make_shared<Allocator>(std::make_shared<SystemMemory>())),
+      dnnl_(std::make_unique<DnnlState>(allocator_)),
+      loops_(best_loops()) {}
 CpuBackend::~CpuBackend() = default;
 
 DeviceInfo CpuBackend::info() const {
@@ -43,8 +23,15 @@ DeviceInfo CpuBackend::info() const {
           loops_.isa};
 }
 
+void CpuBackend::begin_capture() {
+  throw Error(ErrorCode::device, "device", "graphs are captured on the cuda device only");
+}
+std::unique_ptr<CapturedGraph> CpuBackend::end_capture() {
+  throw Error(ErrorCode::device, "device", "nothing is being captured");
+}
+
 std::shared_ptr<Storage> CpuBackend::allocate(std::size_t bytes) {
-  return std::make_shared<CpuStorage>(*this, allocator_, bytes);
+  return allocate_storage(*this, allocator_, bytes);
 }
 
 Tensor CpuBackend::scratch(DType dtype, const Shape& shape) {

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "core/backend.h"
-#include "cpu/allocator.h"
+#include "core/allocator.h"
 #include "cpu/loops/loops.h"
 
 namespace sn::cpu {
@@ -19,6 +19,10 @@ class CpuBackend final : public Backend {
   ~CpuBackend() override;
 
   DeviceInfo info() const override;
+  void set_matmul_precision(Precision) override {}
+  void synchronize() override {}
+  void begin_capture() override;
+  std::unique_ptr<CapturedGraph> end_capture() override;
 
   std::shared_ptr<Storage> allocate(std::size_t bytes) override;
   MemoryStats memory_stats() const override { return allocator_->stats(); }
@@ -29,9 +33,10 @@ class CpuBackend final : public Backend {
   void copy(const Tensor& from, const Tensor& to) override;
   void fill(double value, const Tensor& to) override;
   void cast(const Tensor& from, const Tensor& to) override;
+  std::unique_ptr<ImageJob> image_batch(ImageBatch batch) override;
 
-  void conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
-                      const ConvGeometry&) override;
+  void conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y, const ConvGeometry&,
+                      const Normalization& of_y) override;
   void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx, const ConvGeometry&) override;
   void conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
                                const ConvGeometry&) override;
@@ -39,12 +44,11 @@ class CpuBackend final : public Backend {
                                             int repeats) override;
 
   void sphere_conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& bias, const Tensor& y,
-                             const Tensor& cosine, const Tensor& inv_patch_norm, const Tensor& inv_filter_norm,
-                             const ConvGeometry&, const SphereOptions&) override;
-  void sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& cosine,
-                              const Tensor& inv_patch_norm, const Tensor& inv_filter_norm, const Tensor& dy,
-                              const Tensor& dx, const Tensor& dw, const Tensor& dk, const Tensor& dbias,
-                              const ConvGeometry&, const SphereOptions&) override;
+                             const SphereSaved&, const ConvGeometry&, const SphereOptions&, const BatchStatistics& of_y,
+                             const Normalization&) override;
+  void sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const SphereSaved&, const Tensor& dy,
+                              const NormalizedGradient&, const Tensor& dx, const Tensor& dw, const Tensor& dk,
+                              const Tensor& dbias, const ConvGeometry&, const SphereOptions&) override;
 
   void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool transpose_a,
               bool transpose_b) override;
@@ -56,14 +60,10 @@ class CpuBackend final : public Backend {
   void global_avg_pool2d_forward(const Tensor& x, const Tensor& y) override;
   void global_avg_pool2d_backward(const Tensor& dy, const Tensor& dx) override;
 
-  void batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                        const Tensor& running_variance, const Tensor& y, const Tensor& mean, const Tensor& variance,
-                        const BatchNormOptions&) override;
-  void batch_norm_infer(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                        const Tensor& running_variance, const Tensor& y, const BatchNormOptions&) override;
-  void batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
-                           const Tensor& y, const Tensor& dy, const Tensor& dx, const Tensor& dgamma,
-                           const Tensor& dbeta, const BatchNormOptions&) override;
+  void batch_statistics(const Tensor& x, const BatchStatistics&) override;
+  void normalize(const Tensor& x, const Normalization&, const Tensor& y) override;
+  void normalize_backward(const Tensor& x, const Normalization&, const Tensor& dy, const Tensor& dx,
+                          const Tensor& dgamma, const Tensor& dbeta, const Tensor& slopes) override;
 
   void affine_forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& y) override;
   void affine_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor& dx, const Tensor& dscale,
@@ -103,7 +103,6 @@ class CpuBackend final : public Backend {
   Tensor scratch(DType dtype, const Shape& shape);
   const FilterCache& unit_filters(const Tensor& w, const NormGuard& guard);
 
-  // Storages may outlive the backend when an environment is torn down: they share the allocator.
   std::shared_ptr<Allocator> allocator_;
   std::unique_ptr<DnnlState> dnnl_;
   const Loops& loops_;

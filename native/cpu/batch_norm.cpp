@@ -1,135 +1,151 @@
 // Batch normalisation in four passes over memory: moments and normalisation forward, sums and gradient backward.
+#include "cpu/batch_norm.h"
+
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "cpu/backend.h"
-#include "cpu/columns.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
+#include "math/batch_norm.h"
 #include "math/moments.h"
 
 namespace sn::cpu {
 namespace {
 
-struct Moments {
-  double mean = 0;
-  double spread = 0;  // sum of squared differences from the mean
-};
-
-Moments moments_of_copies(const Columns& columns, const double* column_moments, std::int64_t channel) {
-  Moments total;
-  for (std::int64_t copy = 0; copy < columns.copies(); ++copy) {
-    const std::int64_t column = copy * columns.channels + channel;
-    math::merge_moments(double(copy * columns.rows), total.mean, total.spread, double(columns.rows),
-                        column_moments[column], column_moments[columns.width + column]);
-  }
-  return total;
-}
-
 template <typename T>
 void move_towards(T& running, double value, double momentum) {
-  running = static_cast<T>((1 - momentum) * double(running) + momentum * value);
+  running = static_cast<T>(math::moved_towards(double(running), value, momentum));
 }
 
-template <typename T>
-void save_statistics(const Columns& columns, const double* column_moments, const Tensor& running_mean,
-                     const Tensor& running_variance, const Tensor& mean, const Tensor& variance, double momentum) {
-  const double count = double(columns.rows * columns.copies());
-  T* means = mean.write<T>();
-  T* variances = variance.write<T>();
-  T* running_means = running_mean.write<T>();
-  T* running_variances = running_variance.write<T>();
-  for (std::int64_t c = 0; c < columns.channels; ++c) {
-    const Moments moments = moments_of_copies(columns, column_moments, c);
-    const double spread = moments.spread < 0 ? 0 : moments.spread;
-    means[c] = static_cast<T>(moments.mean);
-    variances[c] = static_cast<T>(spread / count);
-    move_towards(running_means[c], moments.mean, momentum);
-    move_towards(running_variances[c], spread / std::max(count - 1, 1.0), momentum);
-  }
-}
+std::size_t workspace_size(std::int64_t width) { return static_cast<std::size_t>(omp_get_max_threads() * 2 * width); }
 
 template <typename T>
-double inverse_deviation(const T* variance, std::int64_t channel, double eps) {
-  return 1 / std::sqrt(double(variance[channel]) + eps);
-}
-
-template <typename T>
-void normalize(const BatchNormLoops<T>& loops, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-               const Tensor& mean, const Tensor& variance, const Tensor& y, const BatchNormOptions& options) {
-  const Columns columns = columns_of(x);
-  const T* variances = variance.read<T>();
-  const auto scale = per_column<T>(columns, [&, gammas = gamma.read<T>()](std::int64_t c) {
-    return double(gammas[c]) * inverse_deviation(variances, c, options.eps);
-  });
-  const auto centre = per_column<T>(columns, [means = mean.read<T>()](std::int64_t c) { return means[c]; });
-  const auto shift = per_column<T>(columns, [betas = beta.read<T>()](std::int64_t c) { return betas[c]; });
-  loops.normalize(x.read<T>(), centre.data(), scale.data(), shift.data(), y.write<T>(), options.relu, columns.rows,
-                  columns.width);
+ColumnCoefficients<T> coefficients_of(const Columns& columns, const Normalization& of) {
+  return {columns, of.relu, [&](T* mean, T* scale, T* shift) {
+            const T *gammas = of.gamma.read<T>(), *betas = of.beta.read<T>();
+            const T *means = of.mean.read<T>(), *variances = of.variance.read<T>();
+            for (std::int64_t c = 0; c < columns.channels; ++c) {
+              mean[c] = means[c];
+              scale[c] = static_cast<T>(double(gammas[c]) * math::inverse_deviation(double(variances[c]), of.eps));
+              shift[c] = betas[c];
+            }
+          }};
 }
 
 }  // namespace
 
-void CpuBackend::batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                                  const Tensor& running_variance, const Tensor& y, const Tensor& mean,
-                                  const Tensor& variance, const BatchNormOptions& options) {
-  by_dtype(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const auto& loops = loops_.of<T>().batch_norm;
-    const Columns columns = columns_of(x);
-    const Tensor workspace = scratch(DType::f64, {omp_get_max_threads(), 2, columns.width});
-    loops.moments(x.read<T>(), workspace.write<double>(), columns.rows, columns.width);
-    save_statistics<T>(columns, workspace.read<double>(), running_mean, running_variance, mean, variance,
-                       options.momentum);
-    normalize(loops, x, gamma, beta, mean, variance, y, options);
-  });
-}
+template <typename T>
+BatchMoments<T>::BatchMoments(const BatchNormLoops<T>& loops, std::int64_t channels)
+    : loops_(loops), channels_(channels), moments_(static_cast<std::size_t>(2 * channels)) {}
 
-void CpuBackend::batch_norm_infer(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                                  const Tensor& running_variance, const Tensor& y, const BatchNormOptions& options) {
-  by_dtype(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    normalize(loops_.of<T>().batch_norm, x, gamma, beta, running_mean, running_variance, y, options);
-  });
-}
-
-// With g = dy where the ReLU was open and d = 1/sqrt(variance + eps): dx = gamma d (g - mean(g) - xhat mean(g xhat)).
-void CpuBackend::batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
-                                     const Tensor& y, const Tensor& dy, const Tensor& dx, const Tensor& dgamma,
-                                     const Tensor& dbeta, const BatchNormOptions& options) {
-  by_dtype(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const auto& loops = loops_.of<T>().batch_norm;
-    const Columns columns = columns_of(x);
-    const auto centre = per_column<T>(columns, [means = mean.read<T>()](std::int64_t c) { return means[c]; });
-    const T* mask = options.relu ? y.read<T>() : nullptr;
-    const Tensor workspace = scratch(DType::f64, {omp_get_max_threads(), 2, columns.width});
-    double* plain_sums = workspace.write<double>();
-    double* weighted_sums = plain_sums + columns.width;
-    loops.gradient_sums(x.read<T>(), mask, dy.read<T>(), centre.data(), plain_sums, columns.rows, columns.width);
-
-    const double count = double(columns.rows * columns.copies());
-    const T* gammas = gamma.read<T>();
-    const T* variances = variance.read<T>();
-    T* dgammas = dgamma.write<T>();
-    T* dbetas = dbeta.write<T>();
-    std::vector<double> scale, slope, offset;  // dx = scale g + slope (x - mean) + offset
-    for (std::int64_t c = 0; c < columns.channels; ++c) {
-      const double deviation = inverse_deviation(variances, c, options.eps);
-      const double sum = sum_of_copies(columns, plain_sums, c);
-      const double normalized_sum = sum_of_copies(columns, weighted_sums, c) * deviation;
-      dbetas[c] = static_cast<T>(sum);
-      dgammas[c] = static_cast<T>(normalized_sum);
-      scale.push_back(double(gammas[c]) * deviation);
-      slope.push_back(-scale.back() * deviation * normalized_sum / count);
-      offset.push_back(-scale.back() * sum / count);
+template <typename T>
+void BatchMoments<T>::add(const T* x, std::int64_t pixels) {
+  const Columns columns = columns_of(channels_, pixels);
+  workspace_.resize(workspace_size(columns.width));
+  loops_.moments(x, workspace_.data(), columns.rows, columns.width);
+  const double rows = double(columns.rows);
+  for (std::int64_t copy = 0; copy < columns.copies(); ++copy) {
+    const double* of_copy = workspace_.data() + copy * channels_;
+    double *mean = moments_.data(), *spread = mean + channels_;
+    for (std::int64_t c = 0; c < channels_; ++c) {
+      math::merge_moments(count_, mean[c], spread[c], rows, of_copy[c], of_copy[columns.width + c]);
     }
-    const auto widened = [&](const std::vector<double>& values) {
-      return per_column<T>(columns, [&](std::int64_t c) { return values[static_cast<std::size_t>(c)]; });
-    };
-    loops.gradient(x.read<T>(), mask, dy.read<T>(), centre.data(), widened(scale).data(), widened(slope).data(),
-                   widened(offset).data(), dx.write<T>(), columns.rows, columns.width);
+    count_ += rows;
+  }
+}
+
+template <typename T>
+void BatchMoments<T>::save(const BatchStatistics& statistics) const {
+  const double *mean = moments_.data(), *spread = mean + channels_;
+  T *means = statistics.mean.write<T>(), *variances = statistics.variance.write<T>();
+  T* running_means = statistics.running_mean.write<T>();
+  T* running_variances = statistics.running_variance.write<T>();
+  for (std::int64_t c = 0; c < channels_; ++c) {
+    const math::BatchVariance variance = math::batch_variance(spread[c], count_);
+    means[c] = static_cast<T>(mean[c]);
+    variances[c] = static_cast<T>(variance.biased);
+    move_towards(running_means[c], mean[c], statistics.momentum);
+    move_towards(running_variances[c], variance.unbiased, statistics.momentum);
+  }
+}
+
+template <typename T>
+void normalize_pixels(const BatchNormLoops<T>& loops, const T* x, const Normalization& normalization, T* y,
+                      std::int64_t pixels) {
+  const Columns columns = columns_of(normalization.gamma.count(), pixels);
+  const auto coefficients = coefficients_of<T>(columns, normalization);
+  loops.normalize(x, coefficients.view(), y, columns.rows, columns.width);
+}
+
+template <typename T>
+void normalized_gradient(const BatchNormLoops<T>& loops, const NormalizedGradient& of, const T* dy, T* dx,
+                         std::int64_t first, std::int64_t pixels) {
+  const std::int64_t channels = of.normalization.gamma.count();
+  const Columns columns = columns_of(channels, pixels);
+  const auto coefficients = coefficients_of<T>(columns, of.normalization);
+  std::vector<T> slopes(static_cast<std::size_t>(2 * columns.width));
+  for (std::int64_t row = 0; row < 2; ++row) {
+    T* of_row = slopes.data() + row * columns.width;
+    std::copy_n(of.slopes.read<T>() + row * channels, channels, of_row);
+    spread_over(columns, of_row);
+  }
+  loops.gradient(of.y.read<T>() + first * channels, coefficients.view(), dy, slopes.data(),
+                 slopes.data() + columns.width, dx, columns.rows, columns.width);
+}
+
+template class BatchMoments<float>;
+template class BatchMoments<double>;
+template void normalize_pixels(const BatchNormLoops<float>&, const float*, const Normalization&, float*, std::int64_t);
+template void normalize_pixels(const BatchNormLoops<double>&, const double*, const Normalization&, double*,
+                               std::int64_t);
+template void normalized_gradient(const BatchNormLoops<float>&, const NormalizedGradient&, const float*, float*,
+                                  std::int64_t, std::int64_t);
+template void normalized_gradient(const BatchNormLoops<double>&, const NormalizedGradient&, const double*, double*,
+                                  std::int64_t, std::int64_t);
+
+void CpuBackend::batch_statistics(const Tensor& x, const BatchStatistics& statistics) {
+  by_dtype(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const std::int64_t channels = x.shape.back();
+    BatchMoments<T> moments(loops_.of<T>().batch_norm, channels);
+    moments.add(x.read<T>(), x.count() / channels);
+    moments.save(statistics);
+  });
+}
+
+void CpuBackend::normalize(const Tensor& x, const Normalization& normalization, const Tensor& y) {
+  by_dtype(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    normalize_pixels(loops_.of<T>().batch_norm, x.read<T>(), normalization, y.write<T>(), x.count() / x.shape.back());
+  });
+}
+
+void CpuBackend::normalize_backward(const Tensor& x, const Normalization& normalization, const Tensor& dy,
+                                    const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
+                                    const Tensor& slopes) {
+  by_dtype(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const auto& loops = loops_.of<T>().batch_norm;
+    const std::int64_t channels = x.shape.back(), pixels = x.count() / channels;
+    const Columns columns = columns_of(channels, pixels);
+    std::vector<double> sums(workspace_size(columns.width));
+    loops.gradient_sums(x.read<T>(), coefficients_of<T>(columns, normalization).view(), dy.read<T>(), sums.data(),
+                        columns.rows, columns.width);
+
+    const T *gammas = normalization.gamma.read<T>(), *variances = normalization.variance.read<T>();
+    T *dgammas = dgamma.write<T>(), *dbetas = dbeta.write<T>(), *slope = slopes.write<T>();
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const math::BatchNormGradient gradient = math::batch_norm_gradient(
+          double(gammas[c]), math::inverse_deviation(double(variances[c]), normalization.eps),
+          sum_of_copies(columns, sums.data(), c), sum_of_copies(columns, sums.data() + columns.width, c),
+          double(pixels));
+      dbetas[c] = static_cast<T>(gradient.dbeta);
+      dgammas[c] = static_cast<T>(gradient.dgamma);
+      slope[c] = static_cast<T>(gradient.slope);
+      slope[channels + c] = static_cast<T>(gradient.offset);
+    }
+    if (dx) normalized_gradient(loops, {x, normalization, slopes}, dy.read<T>(), dx.write<T>(), 0, pixels);
   });
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/tensor.h"
 
@@ -15,23 +14,21 @@ struct Columns {
   std::int64_t copies() const { return width / channels; }
 };
 
-inline Columns columns_of(const Tensor& x) {
+inline Columns columns_of(std::int64_t channels, std::int64_t pixels) {
   constexpr std::int64_t narrow = 64;
-  const std::int64_t channels = x.shape.back();
-  const std::int64_t pixels = x.count() / channels;
   std::int64_t copies = channels < narrow ? narrow / channels : 1;
   while (pixels % copies != 0) --copies;
   return {channels, pixels / copies, channels * copies};
 }
+inline Columns columns_of(const Tensor& x) {
+  const std::int64_t channels = x.shape.back();
+  return columns_of(channels, x.count() / channels);
+}
 
-// value(channel) for every column.
-template <typename T, typename Function>
-std::vector<T> per_column(const Columns& columns, Function&& value) {
-  std::vector<T> values(static_cast<std::size_t>(columns.width));
-  for (std::int64_t column = 0; column < columns.width; ++column) {
-    values[static_cast<std::size_t>(column)] = static_cast<T>(value(column % columns.channels));
-  }
-  return values;
+// Fills a row of which the first copy is there.
+template <typename T>
+void spread_over(const Columns& columns, T* row) {
+  for (std::int64_t column = columns.channels; column < columns.width; ++column) row[column] = row[column - columns.channels];
 }
 
 inline double sum_of_copies(const Columns& columns, const double* row, std::int64_t channel) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/backend.h"
+#include "cpu/batch_norm.h"
 #include "cpu/dnnl.h"
 
 namespace sn::cpu {
@@ -80,31 +81,70 @@ void reference_conv_backward_weights(const Tensor& x, const Tensor& dy, const Te
   for (std::int64_t i = 0; i < dy.count(); ++i) offset[i % e.filters] += gradient[i];
 }
 
+namespace {
+
+// body(images, offset in x, offset in y) for every chunk of the batch.
+template <typename Body>
+void for_each_chunk(const Tensor& x, const Tensor& y, std::int64_t chunk, Body&& body) {
+  const std::int64_t images = x.shape[0];
+  for (std::int64_t first = 0; first < images; first += chunk) {
+    body(std::min(chunk, images - first), first * (x.count() / images), first * (y.count() / images));
+  }
+}
+
+}  // namespace
+
 void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
-                                const ConvGeometry& geometry) {
-  if (x.dtype == DType::f64) return reference_conv_forward(x, w, bias, y, geometry);
-  dnnl_->convolution(Convolution::key(x.shape[0], x, w, y, geometry, static_cast<bool>(bias)))
-      .forward(x.read<float>(), w, bias.read<float>(), y.write<float>());
+                                const ConvGeometry& geometry, const Normalization& of_y) {
+  if (x.dtype == DType::f64) {
+    reference_conv_forward(x, w, bias, y, geometry);
+    if (of_y) normalize(y, of_y, y);
+    return;
+  }
+  const float *input = x.read<float>(), *offset = bias.read<float>();
+  float* output = y.write<float>();
+  for_each_chunk(x, y, images_per_chunk(x, y), [&](std::int64_t images, std::int64_t from, std::int64_t to) {
+    dnnl_->convolution(Convolution::key(images, x, w, y, geometry, static_cast<bool>(bias)))
+        .forward(input + from, w, offset, output + to);
+    if (!of_y) return;
+    normalize_pixels(loops_.f32.batch_norm, output + to, of_y, output + to, images * y.shape[1] * y.shape[2]);
+  });
 }
 
 void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx,
                                       const ConvGeometry& geometry) {
   if (dy.dtype == DType::f64) return reference_conv_backward_data(dy, w, dx, geometry);
-  dnnl_->convolution(Convolution::key(dx.shape[0], dx, w, dy, geometry, false))
-      .backward_data(dy.read<float>(), w, dx.write<float>());
+  const float* gradient = dy.read<float>();
+  float* output = dx.write<float>();
+  for_each_chunk(dx, dy, images_per_chunk(dx, dy), [&](std::int64_t images, std::int64_t to, std::int64_t from) {
+    dnnl_->convolution(Convolution::key(images, dx, w, dy, geometry, false))
+        .backward_data(gradient + from, w, output + to);
+  });
 }
 
 void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
                                          const ConvGeometry& geometry) {
   if (x.dtype == DType::f64) return reference_conv_backward_weights(x, dy, dw, dbias, geometry);
-  dnnl_->convolution(Convolution::key(x.shape[0], x, dw, dy, geometry, static_cast<bool>(dbias)))
-      .backward_weights(x.read<float>(), dy.read<float>(), dw.write<float>(), dbias.write<float>());
+  const float *input = x.read<float>(), *gradient = dy.read<float>();
+  const std::int64_t chunk = adds_filter_gradients(dw) ? images_per_chunk(x, dy) : x.shape[0];
+  const bool several = chunk < x.shape[0];
+  const Tensor more_dw = several ? scratch(dw.dtype, dw.shape) : Tensor{};
+  const Tensor more_dbias = several && dbias ? scratch(dbias.dtype, dbias.shape) : Tensor{};
+  for_each_chunk(x, dy, chunk, [&](std::int64_t images, std::int64_t from, std::int64_t to) {
+    const bool first = from == 0;
+    dnnl_->convolution(Convolution::key(images, x, dw, dy, geometry, static_cast<bool>(dbias)))
+        .backward_weights(input + from, gradient + to, (first ? dw : more_dw).write<float>(),
+                          (first ? dbias : more_dbias).write<float>());
+    if (first) return;
+    add(dw, more_dw, dw);
+    if (dbias) add(dbias, more_dbias, dbias);
+  });
 }
 
 std::vector<double> CpuBackend::benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
                                                       const ConvGeometry& geometry, int repeats) {
-  return dnnl_->convolution(Convolution::key(x.shape[0], x, w, y, geometry, false))
-      .benchmark(x.read<float>(), w, y.write<float>(), repeats);
+  Convolution direct(Convolution::key(x.shape[0], x, w, y, geometry, false), *dnnl_, Algorithms::direct);
+  return direct.benchmark(x.read<float>(), w, y.write<float>(), repeats);
 }
 
 }  // namespace sn::cpu

@@ -1,7 +1,7 @@
 #include <cstring>
 
 #include "cpu/backend.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 
 namespace sn::cpu {
 

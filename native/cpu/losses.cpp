@@ -5,8 +5,10 @@
 
 #include "core/error.h"
 #include "cpu/backend.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
+#include "math/directions.h"
 #include "math/margin.h"
+#include "math/softmax.h"
 
 namespace sn::cpu {
 namespace {
@@ -66,12 +68,11 @@ std::vector<double> row_norms(const Tensor& matrix) {
   return norms;
 }
 
-// The directions row / max(norm, eps) of a matrix. Below the guard a direction is linear in its row, and its gradient
-// has no radial part; a zero row has no direction and takes no gradient.
+// The directions of the rows of a matrix (math/directions.h).
 class Directions {
  public:
   Directions(const Tensor& matrix, double eps) : norms_(row_norms(matrix)) {
-    for (double norm : norms_) inverses_.push_back(1 / std::max(norm, eps));
+    for (double norm : norms_) inverses_.push_back(math::direction_inverse(norm, eps));
   }
   Directions(const Tensor& matrix, const Tensor& inverse_norms) : norms_(row_norms(matrix)) {
     by_dtype(inverse_norms.dtype, [&](auto tag) {
@@ -84,12 +85,10 @@ class Directions {
   double norm(std::int64_t row) const { return norms_[index(row)]; }
   double inverse(std::int64_t row) const { return inverses_[index(row)]; }
   double gradient_inverse(std::int64_t row) const { return norm(row) > 0 ? inverse(row) : 0; }
-  double radial_inverse(std::int64_t row) const { return guarded(row) ? 0 : inverse(row); }
+  double radial_inverse(std::int64_t row) const { return math::is_guarded(norm(row), inverse(row)) ? 0 : inverse(row); }
 
  private:
   static std::size_t index(std::int64_t row) { return static_cast<std::size_t>(row); }
-  // A saved inverse norm is rounded: the product is 1 only nearly.
-  bool guarded(std::int64_t row) const { return norm(row) * inverse(row) < 1 - 1e-5; }
 
   std::vector<double> norms_, inverses_;
 };
@@ -105,12 +104,7 @@ std::vector<T> per_row(const Directions& directions, Function&& value) {
 template <typename Function>
 void with_angular(const AngularSoftmaxOptions& options, DType dtype, Function&& function) {
   by_dtype(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    switch (options.angular) {
-      case Angular::linear: return function(math::Linear<T>{}, tag);
-      case Angular::cosine: return function(math::Cosine<T>{}, tag);
-      case Angular::sigmoid: return function(math::make_sigmoid<T>(options.k), tag);
-    }
+    math::by_angular<decltype(tag)>(options.angular, options.k, [&](const auto& g) { function(g, tag); });
   });
 }
 
@@ -131,16 +125,6 @@ struct AngularResult {
   double magnitude_gradient;
 };
 
-// The annealed target: (lambda g + g_m) / (1 + lambda).
-template <typename T, typename G>
-math::ValueAndSlope<T> target_value(const G& g, T s, const AngularSoftmaxOptions& options) {
-  const auto plain = math::angular_value(g, s);
-  const auto margin = math::margin_value(g, s, options.margin);
-  const T kept = static_cast<T>(options.annealing / (1 + options.annealing));
-  const T taken = static_cast<T>(1 / (1 + options.annealing));
-  return {kept * plain.value + taken * margin.value, kept * plain.slope + taken * margin.slope};
-}
-
 template <typename T, typename G>
 AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSoftmaxOptions& options, double batch) {
   for (std::int64_t j = 0; j < row.classes; ++j) {
@@ -150,7 +134,7 @@ AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSof
   }
   const T target_cosine = row.cosine[row.label];
   const T plain_target = row.logits[row.label];
-  const auto target = target_value(g, target_cosine, options);
+  const auto target = math::target_value(g, target_cosine, options.margin, options.annealing);
   row.logits[row.label] = target.value;
   row.slope[row.label] = target.slope;
 
@@ -161,7 +145,7 @@ AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSof
 
   double magnitude_gradient = 0;
   for (std::int64_t j = 0; j < row.classes; ++j) {
-    const T gradient = (row.probability[j] - T(j == row.label)) / static_cast<T>(batch);  // dL / d logit
+    const T gradient = math::cross_entropy_gradient(row.probability[j], T(0), T(j == row.label), static_cast<T>(batch));
     magnitude_gradient += double(gradient) * double(row.logits[j]);
     row.slope[j] *= gradient * magnitude;
     row.logits[j] *= magnitude;
@@ -238,10 +222,10 @@ void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& label
       double logit_sum = 0;
       for (std::int64_t j = 0; j < classes; ++j) {
         logit_sum += double(row[j]);
-        gradient[j] = (gradient[j] - static_cast<T>(spread) - (j == targets[i] ? static_cast<T>(peak) : T(0))) /
-                      static_cast<T>(batch);
+        const T own_peak = j == targets[i] ? static_cast<T>(peak) : T(0);
+        gradient[j] = math::cross_entropy_gradient(gradient[j], static_cast<T>(spread), own_peak, T(batch));
       }
-      sample_losses[i] = log_sum - peak * double(row[targets[i]]) - (spread > 0 ? spread * logit_sum : 0);
+      sample_losses[i] = math::cross_entropy(log_sum, double(row[targets[i]]), logit_sum, spread, peak);
     }
   });
   fill(mean_of(losses), loss);

@@ -1,8 +1,9 @@
 // f32 by oneDNN. Primitives are made anew each time: oneDNN keeps them by shape itself, which costs 3 microseconds a
-// call and leaves no state here. f64 serves gradient checks: plain loops.
+// call and leaves no state here. Plain loops for what takes less than that, and for f64, which serves gradient checks.
 #include "cpu/backend.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 #include "cpu/dnnl.h"
+#include "cpu/threads.h"
 
 namespace sn::cpu {
 namespace {
@@ -34,6 +35,7 @@ dnnl::matmul make_matmul(const dnnl::engine& engine, const Descs&... descs) {
 }
 
 void multiply(DnnlState& dnnl, const Matrix& a, const Matrix& b, const Tensor& bias, const Tensor& c) {
+  const ThreadsFor threads(a.rows() * a.columns() * b.columns());
   const auto memory = [&](const dnnl::memory::desc& desc, const float* data) {
     // oneDNN has no type for memory it only reads.
     return dnnl::memory(desc, dnnl.engine, const_cast<float*>(data));
@@ -75,10 +77,14 @@ void multiply_plainly(const Matrix& a, const Matrix& b, const T* bias, T* c) {
 void CpuBackend::matmul(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool transpose_a,
                         bool transpose_b) {
   const Matrix left{a, transpose_a}, right{b, transpose_b};
-  if (c.dtype == DType::f32) {
+  constexpr std::int64_t least_products = 4096;
+  if (c.dtype == DType::f32 && c.count() * left.columns() >= least_products) {
     multiply(*dnnl_, left, right, bias, c);
   } else {
-    multiply_plainly(left, right, bias.read<double>(), c.write<double>());
+    by_dtype(c.dtype, [&](auto tag) {
+      using T = decltype(tag);
+      multiply_plainly(left, right, bias.read<T>(), c.write<T>());
+    });
   }
 }
 

@@ -1,20 +1,28 @@
 #include <cmath>
 
 #include "cpu/backend.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 
 namespace sn::cpu {
 
 void CpuBackend::adam_step(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
                            const std::vector<Tensor>& first_moments, const std::vector<Tensor>& second_moments,
                            const AdamOptions& options) {
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    by_dtype(parameters[i].dtype, [&](auto tag) {
+  const auto update = [&](DType dtype) {
+    by_dtype(dtype, [&](auto tag) {
       using T = decltype(tag);
-      loops_.of<T>().optimizer.adam(parameters[i].write<T>(), gradients[i].read<T>(), first_moments[i].write<T>(),
-                                    second_moments[i].write<T>(), options, parameters[i].count());
+      std::vector<AdamParameter<T>> all;
+      all.reserve(parameters.size());
+      for (std::size_t i = 0; i < parameters.size(); ++i) {
+        if (parameters[i].dtype != dtype) continue;
+        all.push_back({parameters[i].write<T>(), gradients[i].read<T>(), first_moments[i].write<T>(),
+                       second_moments[i].write<T>(), parameters[i].count()});
+      }
+      if (!all.empty()) loops_.of<T>().optimizer.adam(all.data(), all.size(), options);
     });
-  }
+  };
+  update(DType::f32);
+  update(DType::f64);
 }
 
 void CpuBackend::sgd_step(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,

@@ -1,5 +1,5 @@
 #include "cpu/backend.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 
 namespace sn::cpu {
 namespace {

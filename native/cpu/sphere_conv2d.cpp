@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "cpu/backend.h"
+#include "cpu/batch_norm.h"
+#include "cpu/columns.h"
 #include "cpu/conv2d.h"
-#include "cpu/dispatch.h"
+#include "core/dispatch.h"
 #include "cpu/dnnl.h"
 
 namespace sn::cpu {
@@ -23,36 +25,59 @@ void compute_unit_filters(const Tensor& w, const NormGuard& guard, const Tensor&
   T* inverse = inverse_norms.write<T>();
   for (std::int64_t o = 0; o < filters; ++o) {
     double squared = 0;
+#pragma omp simd reduction(+ : squared)
     for (std::int64_t i = 0; i < size; ++i) squared += static_cast<double>(source[o * size + i]) * source[o * size + i];
     inverse[o] = static_cast<T>(math::guarded_inverse_norm(squared, guard.eps, guard.add));
     for (std::int64_t i = 0; i < size; ++i) target[o * size + i] = source[o * size + i] * inverse[o];
   }
 }
 
-// The per-filter constants of g: one k for all, or one each.
+// Rows of filters for the loops, with the constants of g and the bias of each column: one k for all, or one each.
 template <typename T>
-struct FilterParameters {
-  FilterParameters(const Tensor& k, const Tensor& bias, std::int64_t filters, const SphereOptions& options)
-      : half_inverse_k(filters), c(filters), dc_dk(filters), zeros(bias ? 0 : filters, T(0)) {
-    const T* curvature = k.read<T>();
+class FilterParameters {
+ public:
+  FilterParameters(const Tensor& k, const Tensor& bias, int filters, int groups, const SphereOptions& options)
+      : filters_(filters), groups_(groups), copies_(copies_of(filters, groups)),
+        values_(static_cast<std::size_t>(4 * width())), owners_(static_cast<std::size_t>(width())) {
+    T *half_inverse_k = values_.data(), *c = half_inverse_k + width(), *dc_dk = c + width(), *shift = dc_dk + width();
+    const T *curvature = k.read<T>(), *biases = bias.read<T>();
     const bool shared = !k || k.count() == 1;
-    for (std::size_t o = 0; o < static_cast<std::size_t>(filters); ++o) {
-      if (shared && o > 0) {
-        half_inverse_k[o] = half_inverse_k[0];
-        c[o] = c[0];
-        dc_dk[o] = dc_dk[0];
-        continue;
-      }
-      const auto g = math::make_sigmoid<T>(curvature ? static_cast<double>(curvature[o]) : options.k);
+    math::Sigmoid<T> g{};
+    for (int o = 0; o < filters; ++o) {
+      if (!shared || o == 0) g = math::make_sigmoid<T>(curvature ? static_cast<double>(curvature[o]) : options.k);
       half_inverse_k[o] = g.half_inverse_k;
       c[o] = g.c;
       dc_dk[o] = g.dc_dk;
+      shift[o] = biases ? biases[o] : T(0);
     }
-    view = {half_inverse_k.data(), c.data(), dc_dk.data(), bias ? bias.read<T>() : zeros.data()};
+    const Columns columns{filters, 1, width()};
+    for (int row = 0; row < 4; ++row) spread_over(columns, half_inverse_k + row * width());
+    const int filters_of_group = filters / groups;
+    for (int owner = 0, column = 0; column < width(); ++owner) {
+      for (int o = 0; o < filters_of_group; ++o) owners_[static_cast<std::size_t>(column++)] = owner;
+    }
   }
 
-  std::vector<T> half_inverse_k, c, dc_dk, zeros;
-  SphereFilters<T> view;
+  int width() const { return filters_ * copies_; }
+  SphereRows rows(std::int64_t positions) const { return {positions, filters_, groups_, copies_, owners_.data()}; }
+  SphereFilters<T> view() const {
+    const T* values = values_.data();
+    return {values, values + width(), values + 2 * width(), values + 3 * width()};
+  }
+
+ private:
+  // Rows grow to whole vectors, and to a few of them, as long as they stay in the first-level cache.
+  static int copies_of(int filters, int groups) {
+    constexpr int vector = 16, least = 64, most = 2048;
+    if (filters / groups % vector == 0) return 1;
+    int copies = 1;
+    while (filters * copies < least || filters * copies % vector != 0) copies *= 2;
+    return filters * copies <= most ? copies : 1;
+  }
+
+  int filters_, groups_, copies_;
+  std::vector<T> values_;  // half_inverse_k, c, dc_dk, bias
+  std::vector<int> owners_;
 };
 
 Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
@@ -62,16 +87,6 @@ Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
           static_cast<int>(y.shape[1]),
           static_cast<int>(y.shape[2]),
           geometry.groups};
-}
-
-// Images that go through together: their input and output fill about half of a last-level cache share of two cores.
-// All chunks are of one size, as far as it goes.
-std::int64_t images_per_chunk(const Tensor& x, const Tensor& y) {
-  constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
-  const std::int64_t images = x.shape[0];
-  const auto bytes = static_cast<std::int64_t>(x.bytes() + 2 * y.bytes());
-  const std::int64_t chunks = std::clamp<std::int64_t>((bytes + chunk_bytes - 1) / chunk_bytes, 1, images);
-  return (images + chunks - 1) / chunks;
 }
 
 }  // namespace
@@ -93,48 +108,57 @@ const FilterCache& CpuBackend::unit_filters(const Tensor& w, const NormGuard& gu
 }
 
 void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& bias,
-                                       const Tensor& y, const Tensor& cosine, const Tensor& inv_patch_norm,
-                                       const Tensor& inv_filter_norm, const ConvGeometry& geometry,
-                                       const SphereOptions& options) {
+                                       const Tensor& y, const SphereSaved& saved, const ConvGeometry& geometry,
+                                       const SphereOptions& options, const BatchStatistics& of_y,
+                                       const Normalization& normalization) {
   const FilterCache& filter = unit_filters(w, options.guard);
-  copy(filter.inverse_norms, inv_filter_norm);
+  if (saved) copy(filter.inverse_norms, saved.inv_filter_norm);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     const SphereLoops<T>& loops = loops_.of<T>().sphere;
+    const BatchNormLoops<T>& batch_norm = loops_.of<T>().batch_norm;
     const int filters = static_cast<int>(w.shape[0]);
     const int channels = static_cast<int>(x.shape[3]);
+    const int groups = geometry.groups;
     const Box box = box_of(x, y, geometry);
     const std::int64_t pixels = x.shape[1] * x.shape[2];
     const std::int64_t positions = y.shape[1] * y.shape[2];
-    const FilterParameters<T> parameters(k, bias, filters, options);
-    const T* input = x.read<T>();
-    T *s = cosine.write<T>(), *output = y.write<T>(), *norms = inv_patch_norm.write<T>();
+    const FilterParameters<T> parameters(k, bias, filters, groups, options);
     const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
-    const Tensor squares = scratch(x.dtype, {chunk, pixels, geometry.groups});
+    const Tensor squares = scratch(x.dtype, {chunk, pixels, groups});
+    // Without a backward, what it would need is room for one chunk.
+    const Tensor kept = saved ? saved.kept : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
+    const Tensor norms = saved ? saved.inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
+    BatchMoments<T> moments(batch_norm, filters);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
       const std::int64_t images = std::min(chunk, x.shape[0] - first);
-      const T* chunk_input = input + first * pixels * channels;
-      T* chunk_norms = norms + first * positions * geometry.groups;
-      T* chunk_s = s + first * positions * filters;
-      loops.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, geometry.groups);
+      const std::int64_t first_kept = saved ? first : 0;
+      const T* chunk_input = x.read<T>() + first * pixels * channels;
+      T* chunk_norms = norms.write<T>() + first_kept * positions * groups;
+      T* chunk_kept = kept.write<T>() + first_kept * positions * filters;
+      T* chunk_output = y.write<T>() + first * positions * filters;
+      loops.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
       loops.box_sum(squares.read<T>(), chunk_norms, images, box);
-      loops.inverse_norms(chunk_norms, images * positions * geometry.groups, static_cast<T>(options.guard.eps),
+      loops.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
                           options.guard.add);
       if constexpr (std::is_same_v<T, float>) {
         dnnl_->convolution(Convolution::key(images, x, w, y, geometry, false))
-            .forward(chunk_input, filter.unit, nullptr, chunk_s);
+            .forward(chunk_input, filter.unit, nullptr, chunk_kept);
       } else {
-        reference_conv_forward(x, filter.unit, {}, cosine, geometry);
+        reference_conv_forward(x, filter.unit, {}, kept, geometry);
       }
-      loops.forward(options.angular, chunk_s, output + first * positions * filters, chunk_norms, images * positions,
-                    filters, geometry.groups, parameters.view);
+      loops.forward(options.angular, chunk_kept, chunk_output, chunk_norms, parameters.rows(images * positions),
+                    parameters.view());
+      if (of_y) moments.add(chunk_output, images * positions);
+      if (normalization) normalize_pixels(batch_norm, chunk_output, normalization, chunk_output, images * positions);
     }
+    if (of_y) moments.save(of_y);
   });
 }
 
-void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& cosine,
-                                        const Tensor& inv_patch_norm, const Tensor& inv_filter_norm, const Tensor& dy,
-                                        const Tensor& dx, const Tensor& dw, const Tensor& dk, const Tensor& dbias,
+void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const SphereSaved& saved,
+                                        const Tensor& dy, const NormalizedGradient& normalized, const Tensor& dx,
+                                        const Tensor& dw, const Tensor& dk, const Tensor& dbias,
                                         const ConvGeometry& geometry, const SphereOptions& options) {
   const FilterCache& filter = unit_filters(w, options.guard);
   by_dtype(x.dtype, [&](auto tag) {
@@ -146,44 +170,63 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     const Box box = box_of(x, dy, geometry);
     const std::int64_t pixels = x.shape[1] * x.shape[2];
     const std::int64_t positions = dy.shape[1] * dy.shape[2];
-    const FilterParameters<T> parameters(k, {}, filters, options);
-
-    const auto room = static_cast<std::size_t>(filters) * 3;
-    const auto threads = static_cast<std::size_t>(omp_get_max_threads());
-    std::vector<double> totals(room, 0.0), per_thread(room * threads);
-    std::vector<T> blocks(room * threads);
-    const SphereSums<T> sums{totals.data(), dk ? totals.data() + filters : nullptr,
-                             dbias ? totals.data() + 2 * filters : nullptr, blocks.data(), per_thread.data()};
+    const FilterParameters<T> parameters(k, {}, filters, groups, options);
+    const int threads = omp_get_max_threads();
+    std::vector<double> totals(static_cast<std::size_t>(3 * (filters + threads * parameters.width())));
+    const Tensor blocks = scratch(x.dtype, {threads, 4 * parameters.width() + block_gap});
+    double* of_filters = totals.data();
+    const SphereSums<T> sums{of_filters, dk ? of_filters + filters : nullptr, dbias ? of_filters + 2 * filters : nullptr,
+                             blocks.write<T>(), of_filters + 3 * filters};
 
     const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, dy);
-    const Tensor v = scratch(x.dtype, dy.shape);
+    const Shape chunk_shape{chunk, dy.shape[1], dy.shape[2], filters};
+    const bool adds = chunk == x.shape[0] || adds_filter_gradients(w);
+    const Tensor v = scratch(x.dtype, adds ? chunk_shape : dy.shape);
+    const Tensor before = normalized ? scratch(x.dtype, chunk_shape) : Tensor{};
     const Tensor r = scratch(x.dtype, {chunk, positions, groups});
-    const Tensor radial = scratch(x.dtype, {chunk, pixels, groups});
+    const Tensor radial = dx ? scratch(x.dtype, {chunk, pixels, groups}) : Tensor{};
+    const Tensor more_dw = dw && adds && chunk < x.shape[0] ? scratch(x.dtype, dw.shape) : Tensor{};
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
       const std::int64_t images = std::min(chunk, x.shape[0] - first);
       const std::int64_t output_offset = first * positions * filters;
-      const std::int64_t input_offset = first * pixels * channels;
-      T* chunk_v = v.write<T>() + output_offset;
-      loops.backward(options.angular, dy.read<T>() + output_offset, cosine.read<T>() + output_offset,
-                     inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(), images * positions,
-                     filters, groups, parameters.view, sums);
-      if (!dx) continue;
-      T* chunk_dx = dx.write<T>() + input_offset;
+      const T* chunk_input = x.read<T>() + first * pixels * channels;
+      const T* chunk_dy = dy.read<T>() + output_offset;
+      T* chunk_v = v.write<T>() + (adds ? 0 : output_offset);
+      if (normalized) {
+        normalized_gradient(loops_.of<T>().batch_norm, normalized, chunk_dy, before.write<T>(), first * positions,
+                            images * positions);
+        chunk_dy = before.read<T>();
+      }
+      loops.backward(options.angular, chunk_dy, saved.kept.read<T>() + output_offset,
+                     saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
+                     parameters.rows(images * positions), parameters.view(), sums);
+      if (dx) {
+        T* chunk_dx = dx.write<T>() + first * pixels * channels;
+        if constexpr (std::is_same_v<T, float>) {
+          dnnl_->convolution(Convolution::key(images, x, w, dy, geometry, false))
+              .backward_data(chunk_v, filter.unit, chunk_dx);
+        } else {
+          reference_conv_backward_data(v, filter.unit, dx, geometry);
+        }
+        loops.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
+        loops.subtract_radial(chunk_dx, chunk_input, radial.read<T>(), images * pixels, channels, groups);
+      }
+      if (!dw || !adds) continue;
+      const Tensor& chunk_dw = first == 0 ? dw : more_dw;
       if constexpr (std::is_same_v<T, float>) {
         dnnl_->convolution(Convolution::key(images, x, w, dy, geometry, false))
-            .backward_data(chunk_v, filter.unit, chunk_dx);
+            .backward_weights(chunk_input, chunk_v, chunk_dw.write<T>(), nullptr);
       } else {
-        reference_conv_backward_data(v, filter.unit, dx, geometry);
+        reference_conv_backward_weights(x, v, chunk_dw, {}, geometry);
       }
-      loops.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
-      loops.subtract_radial(chunk_dx, x.read<T>() + input_offset, radial.read<T>(), images * pixels, channels, groups);
+      if (first > 0) add(dw, more_dw, dw);
     }
 
+    if (dw && !adds) conv2d_backward_weights(x, v, dw, {}, geometry);
     if (dw) {
-      conv2d_backward_weights(x, v, dw, {}, geometry);
       // dw = (dw' - unit filter * sum(u s)) / |w|
       const std::int64_t size = w.count() / filters;
-      const T *inverse = inv_filter_norm.read<T>(), *unit = filter.unit.template read<T>();
+      const T *inverse = saved.inv_filter_norm.read<T>(), *unit = filter.unit.template read<T>();
       T* gradient = dw.write<T>();
       for (std::int64_t o = 0; o < filters; ++o) {
         const T sum = static_cast<T>(totals[static_cast<std::size_t>(o)]);

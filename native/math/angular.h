@@ -30,6 +30,34 @@ inline namespace SN_ISA {
 
 constexpr double pi = 3.14159265358979323846;
 
+// What loops clamp with: variables that nobody writes. GCC 12 makes one vminps or vmaxps of a clamp at a variable, but
+// a compare and a blend of one at a constant.
+#if defined(__CUDACC__)
+#define SN_BOUND constexpr double
+#else
+#define SN_BOUND inline double
+#endif
+SN_BOUND greatest_cosine = 1;
+SN_BOUND least_cosine = -1;
+SN_BOUND greatest_tangent_argument = 7.85;
+SN_BOUND least_tangent_argument = -7.85;
+// ds/dtheta is unbounded at the poles although the operator's gradient is not (MATHS: backward).
+SN_BOUND sine_floor = 1e-3;
+// The same where s comes from a product of rounded operands (TF32, bfloat16), whose error is that large.
+SN_BOUND rounded_sine_floor = 1e-2;
+
+// A NaN stays one.
+template <typename T>
+SN_HD T at_most(T x, double bound) {
+  const T most = T(bound);
+  return most < x ? most : x;
+}
+template <typename T>
+SN_HD T at_least(T x, double bound) {
+  const T least = T(bound);
+  return least > x ? least : x;
+}
+
 SN_HD float square_root(float x) { return sqrtf(x); }
 SN_HD double square_root(double x) { return sqrt(x); }
 
@@ -41,49 +69,71 @@ struct Angle {
   T sine;
 };
 
-// |s| <= 1. (1-s)(1+s) keeps the digits that 1 - s*s loses. float32: the half-angle tangent t = s / (1 + sin theta)
-// shares the root with sin(theta) and asks for no case distinction; then a = 2 atan(t), an odd minimax polynomial on
-// [-1, 1]. Relative error of a below 3e-7 (test/native/math_test.cpp).
-SN_HD Angle<float> angle_of(float s) {
-  const float sine = sqrtf((1.0f - s) * (1.0f + s));
-  const float t = s / (1.0f + sine);
-  const float z = t * t;
-  float p = 0.002920688995f;
-  p = p * z - 0.01636791583f;
-  p = p * z + 0.04321184228f;
-  p = p * z - 0.07552212823f;
-  p = p * z + 0.10666004f;
-  p = p * z - 0.1421105516f;
-  p = p * z + 0.1999377282f;
-  p = p * z - 0.3333315274f;
-  return {2.0f * (t + t * (z * p)), sine};
+// Around 0 an odd minimax polynomial, beyond |s| = 1/2 the same one of the half angle: one root, no division, no
+// branch. float32: relative error below 3e-7 (test/native/math_test.cpp). What rounding leaves beyond 1 counts as 1.
+SN_HD float arcsine(float s) {
+  const float magnitude = at_most(fabsf(s), greatest_cosine);
+  const bool outer = magnitude > 0.5f;
+  const float z = outer ? 0.5f - 0.5f * magnitude : magnitude * magnitude;
+  const float root = outer ? sqrtf(z) : magnitude;
+  float p = 0.0421663086365568f;
+  p = p * z + 0.024179514601518463f;
+  p = p * z + 0.045470375966875955f;
+  p = p * z + 0.07495297643102046f;
+  p = p * z + 0.16666752482011812f;
+  const float half = root + root * (z * p);
+  return copysignf(outer ? float(pi / 2) - 2.0f * half : half, s);
 }
-SN_HD Angle<double> angle_of(double s) { return {asin(s), sqrt((1.0 - s) * (1.0 + s))}; }
+SN_HD double arcsine(double s) { return asin(at_least(at_most(s, greatest_cosine), least_cosine)); }
+
+// |a| <= pi/2. float32: relative error below 3e-7.
+SN_HD float sine_of(float a) {
+  const float z = a * a;
+  float p = 2.605780641611391e-06f;
+  p = p * z - 0.0001980960290374591f;
+  p = p * z + 0.008333066246109902f;
+  p = p * z - 0.16666659550429028f;
+  return a + a * (z * p);
+}
+SN_HD double sine_of(double a) { return sin(a); }
+
+// sin(theta) = cos(a), |a| <= pi/2. float32: error below 2e-7, half of which rounding a makes at the poles anyway.
+SN_HD float sine_of_theta(float a) {
+  const float z = a * a;
+  float p = 2.319438654239498e-05f;
+  p = p * z - 0.0013855927186953055f;
+  p = p * z + 0.04166398945520803f;
+  p = p * z - 0.499999322930693f;
+  return p * z + 1.0f;
+}
+SN_HD double sine_of_theta(double a) { return cos(a); }
+
+// (1-s)(1+s) keeps the digits that 1 - s*s loses.
+template <typename T>
+SN_HD Angle<T> angle_of(T s) {
+  return {arcsine(s), square_root((T(1) - s) * (T(1) + s))};
+}
 
 // tanh(v) as a fraction, so that what is divided further costs one division. float32: a minimax rational function of
-// degree 13/6 on [-7.9, 7.9], beyond which tanh is 1 to the last place; relative error below 5e-7, exact at 0, never
-// NaN for a number.
+// degree 7/8 on [-7.85, 7.85], beyond which tanh is 1 but for 3e-7; relative error below 5e-7, exact at 0, never NaN
+// for a number.
 template <typename T>
 struct Fraction {
   T numerator;
   T denominator;
 };
 SN_HD Fraction<float> hyperbolic_tangent(float v) {
-  constexpr float limit = 7.90531110763549805f;
-  const float below = limit < v ? limit : v;
-  const float x = -limit > below ? -limit : below;
+  const float x = at_least(at_most(v, greatest_tangent_argument), least_tangent_argument);
   const float z = x * x;
-  float p = -2.76076847742355e-16f;
-  p = p * z + 2.00018790482477e-13f;
-  p = p * z - 8.60467152213735e-11f;
-  p = p * z + 5.12229709037114e-08f;
-  p = p * z + 1.48572235717979e-05f;
-  p = p * z + 6.37261928875436e-04f;
-  p = p * z + 4.89352455891786e-03f;
-  float q = 1.19825839466702e-06f;
-  q = q * z + 1.18534705686654e-04f;
-  q = q * z + 2.26843463243900e-03f;
-  q = q * z + 4.89352518554385e-03f;
+  float p = 1.6842484910739586e-05f;
+  p = p * z + 0.004311305470764637f;
+  p = p * z + 0.18812628090381622f;
+  p = p * z + 1.4539722204208374f;
+  float q = 3.6485451460066542e-07f;
+  q = q * z + 0.00034994800807908177f;
+  q = q * z + 0.034711103886365891f;
+  q = q * z + 0.672782301902771f;
+  q = q * z + 1.4539724588394165f;
   return {x * p, q};
 }
 SN_HD Fraction<double> hyperbolic_tangent(double v) { return {tanh(v), 1.0}; }
@@ -91,15 +141,13 @@ SN_HD Fraction<double> hyperbolic_tangent(double v) { return {tanh(v), 1.0}; }
 // Rounding can leave |s| a little above 1. A NaN stays one, to be reported where the loss is read.
 template <typename T>
 SN_HD T clamp_cosine(T s) {
-  const T below = T(1) < s ? T(1) : s;
-  return T(-1) > below ? T(-1) : below;
+  return at_least(at_most(s, greatest_cosine), least_cosine);
 }
 
-// ds/dtheta is unbounded at the poles although the operator's gradient is not (MATHS: backward).
-constexpr double sine_floor = 1e-3;
 template <typename T>
 SN_HD T floored(T sine) {
-  return sine > T(sine_floor) ? sine : T(sine_floor);
+  const T least = T(sine_floor);
+  return sine > least ? sine : least;
 }
 
 // Each g offers, of a and sin(theta): value, gradient = dg/ds and, where it has one, curvature_gradient = dg/dk.

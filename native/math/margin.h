@@ -66,5 +66,23 @@ SN_HD ValueAndSlope<T> margin_value(const Cosine<T>&, T s, double m) {
   return {sign * first - T(2 * j), sign * T(m) * second};
 }
 
+// The annealed target: (lambda g + g_m) / (1 + lambda).
+template <typename T, typename G>
+SN_HD ValueAndSlope<T> target_value(const G& g, T s, double m, double lambda) {
+  const ValueAndSlope<T> plain = angular_value(g, s), margin = margin_value(g, s, m);
+  const T kept = T(lambda / (1 + lambda)), taken = T(1 / (1 + lambda));
+  return {kept * plain.value + taken * margin.value, kept * plain.slope + taken * margin.slope};
+}
+
+// Calls function(g) for the angular function of that name.
+template <typename T, typename Function>
+void by_angular(Angular angular, double k, Function&& function) {
+  switch (angular) {
+    case Angular::linear: return function(Linear<T>{});
+    case Angular::cosine: return function(Cosine<T>{});
+    case Angular::sigmoid: return function(make_sigmoid<T>(k));
+  }
+}
+
 }  // namespace math
 }  // namespace sn

@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { testDevice } from '../support/device';
 
 const root = resolve(__dirname, '..', '..');
 const entry = ['-r', require.resolve('ts-node/register/transpile-only'), resolve(root, 'lib', 'cli', 'main.ts')];
+
+/** For the commands that compute: the device of the suite, without rounded factors. */
+export const onTestDevice = ['--device', testDevice, '--precision', 'fp32'];
 
 export interface Outcome {
   code: number | null;

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { deviceInfo } from '../../lib/device';
 import { runCli } from './cli';
 
 test('doctor --json prints one document and nothing else', async () => {
@@ -11,11 +12,14 @@ test('doctor --json prints one document and nothing else', async () => {
   expect(existsSync(report.addon)).toBe(true);
   expect(report.devices.map(({ name }) => name)).toEqual(['cpu', 'cuda']);
   expect(report.devices[0].state).toBe('available');
+  expect(report['cuda']).toEqual(deviceInfo().cuda);
 });
 
 test('doctor says for every device whether it can be used, and why not', async () => {
   const { code, stdout } = await runCli(['doctor']);
   expect(code).toBe(0);
   expect(stdout).toMatch(/^ {2}cpu +available: /m);
-  expect(stdout).toMatch(/^ {2}cuda +(available|detected but unusable|not there): .+/m);
+  expect(stdout).toMatch(/^ {2}cuda +(available:|detected but unusable, because|not there:) .+/m);
+  const { cuda } = deviceInfo();
+  expect(stdout).toContain(cuda.available ? cuda.name : cuda.reason);
 });

@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readSafetensors } from '../../lib/train/safetensors';
-import { runCli, runShell, startCli } from './cli';
+import { isEmulated, testDevice } from '../support/device';
+import { onTestDevice, runCli, runShell, startCli } from './cli';
 import { writeTinyMnist } from './idx';
 
 let folder: string;
@@ -17,7 +18,7 @@ afterAll(async () => {
 
 // One thread: the tests run beside others.
 const env = { OMP_NUM_THREADS: '1' };
-const data = () => ['--data', 'mnist', '--source', folder];
+const data = () => ['--data', 'mnist', '--source', folder, ...onTestDevice];
 const network = ['--depth', '3', '--widths', '8,8,8', '--batch-size', '20', '--augment', 'none'];
 const train = (name: string, ...options: string[]) => [
   'train', ...data(), ...network, '--log-every', '5', '--output', join(folder, name), ...options,
@@ -36,6 +37,7 @@ test('train --json learns, writes log and checkpoint, and prints one document', 
   expect(result['checkpoint']).toBe(join(folder, 'json', 'last.safetensors'));
   expect(result['bestAccuracy']).toBeGreaterThan(0.8);
   const log = (await readFile(join(folder, 'json', 'log.jsonl'), 'utf8')).trim().split('\n');
+  expect(JSON.parse(log[0])).toMatchObject({ event: 'start', device: testDevice });
   const records = log.map((line) => JSON.parse(line) as { event: string; learningRate: number }).filter(({ event }) => event === 'train');
   expect(records).toHaveLength(13);
   expect(records[0].learningRate).toBeCloseTo(1e-3, 12);
@@ -63,15 +65,16 @@ test('eval prints a table for people', async () => {
 test('eval names a folder without the images of the data set', async () => {
   const cifar = join(folder, 'no images');
   await mkdir(cifar);
-  const { code, stderr } = await runCli(['eval', join(folder, 'json', 'last.safetensors'), '--source', cifar], env);
+  const { code, stderr } = await runCli(['eval', join(folder, 'json', 'last.safetensors'), '--source', cifar, ...onTestDevice], env);
   expect(code).toBe(2);
   expect(stderr).toContain(cifar);
 });
 
 test('the first SIGINT ends with a checkpoint and the command to go on, which gives the weights of an uninterrupted run', async () => {
   // A loss, learnable curvatures and an augmentation with state of their own.
+  const iterations = isEmulated ? 25 : 150;
   const options = [
-    '--iterations', '150', '--loss', 'ga-softmax', '--learnable', 'layer', '--augment', 'full', '--checkpoint-every', '1000',
+    '--iterations', String(iterations), '--loss', 'ga-softmax', '--learnable', 'layer', '--augment', 'full', '--checkpoint-every', '1000',
   ];
   const { child, outcome } = startCli(train('interrupted run', ...options), env);
   await waitForLog(join(folder, 'interrupted run', 'log.jsonl'));
@@ -80,7 +83,7 @@ test('the first SIGINT ends with a checkpoint and the command to go on, which gi
   expect(code).toBe(130);
   expect(stderr).toContain('Finishing this step; Ctrl+C again stops at once.');
   const [, steps, command] = /Interrupted after (\d+) steps\. To go on:\n {2}(.*)\n$/.exec(stderr)!;
-  expect(Number(steps)).toBeLessThan(150);
+  expect(Number(steps)).toBeLessThan(iterations);
 
   const [resumed, whole] = await Promise.all([
     runShell(`OMP_NUM_THREADS=1 ${command}`),

@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasCuda } from '../support/device';
 import { runCli } from './cli';
 import { writeTinyMnist } from './idx';
 
-const commands = ['train', 'eval', 'data', 'bench', 'doctor'];
+const commands = ['train', 'eval', 'paper', 'data', 'bench', 'doctor'];
 
 describe('help', () => {
   test('of the program lists the commands and goes to stdout', async () => {
@@ -62,7 +63,15 @@ describe('wrong options give one sentence that names the culprit, and exit code 
     ['--milestones', tiny('--milestones', '3,2')],
     ['--seed', ['train', '--seed', '1.5']],
     ['--device', ['train', '--device', 'tpu']],
-    ['cuda', ['train', '--device', 'cuda']],
+    ...(hasCuda ? [] : [['cuda', ['train', '--device', 'cuda']], ['cuda', ['bench', '--device', 'cuda']]] as typeof cases),
+    ['--precision', ['train', '--precision', 'fp8']],
+    ['--precision', ['bench', '--device', 'cpu', '--precision', 'bf16']],
+    ['--cells', ['paper', '--cells', 'sine/softmax']],
+    ['--cells', ['paper', '--cells', 'linear']],
+    ['--minutes', ['paper', '--minutes', '0']],
+    ['--iterations', ['paper', '--iterations', '1e6.5']],
+    ['--cuda-graph', ['paper', '--device', 'cpu', '--cuda-graph']],
+    ['--source', ['paper', '--source', '/nowhere']],
     ['--source', ['train', '--source', '/nowhere']],
     ['/nowhere.safetensors', tiny('--resume', '/nowhere.safetensors')],
     ['/nowhere.safetensors', ['eval', '/nowhere.safetensors']],
@@ -79,7 +88,7 @@ describe('wrong options give one sentence that names the culprit, and exit code 
     const folder = await prepared;
     const { code, stdout, stderr } = await runCli(args.map((arg) => arg.replace('<folder>', folder)));
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^(Training on [^\n]+\n)?error: [^\n]+\n$/);
+    expect(stderr).toMatch(/^((Using|Training on) [^\n]+\n)*error: [^\n]+\n$/);
     expect(stderr).toContain(argument);
   });
 });

@@ -2,6 +2,7 @@ import { imageDataset } from '../../lib/data/dataset';
 import { type Batch, DataLoader, type DataLoaderOptions } from '../../lib/data/loader';
 import { memoryStats } from '../../lib/device';
 import { OptionError } from '../../lib/errors';
+import { collectGarbage } from '../support/garbage';
 
 const [height, width, channels] = [6, 5, 3];
 
@@ -213,6 +214,7 @@ describe('one epoch for evaluation', () => {
   });
 
   test('can be left early and does not disturb the training batches', async () => {
+    await collectGarbage();
     const before = memoryStats().storages;
     const loader = loaderOf({ batchSize: 4, seed: 2 });
     const batch = await loader.batch(0);
@@ -234,6 +236,7 @@ async function settled(storages: number): Promise<void> {
 
 describe('memory', () => {
   test('a loop without dispose holds one batch and the ones ahead', async () => {
+    await collectGarbage();
     const before = memoryStats().storages;
     const loader = loaderOf({ batchSize: 5, prefetch: 2 });
     for (let iteration = 0; iteration < 100; iteration++) {
@@ -274,6 +277,7 @@ describe('wrong options', () => {
     ['mean', { batchSize: 5, mean: [1, 2] }, /mean must be a number or 3 of them, one for each channel, but got \[1, 2\]/],
     ['std', { batchSize: 5, std: [1, 0, 1] }, /std must be a finite number greater than 0, but got 0/],
     ['prefetch', { batchSize: 5, prefetch: -1 }, /prefetch must be an integer/],
+    ['device', { batchSize: 5, device: 'gpu' }, /device must be one of "cpu", "cuda", "auto", but got "gpu"/],
     ['batchsize', { batchSize: 5, batchsize: 5 }, /DataLoader has no option "batchsize"/],
   ])('%s', (argument, options, message) => {
     expect(() => new DataLoader(data, options as DataLoaderOptions)).toThrow(message);

@@ -1,10 +1,11 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ImageDataset, imageDataset } from '../../lib/data';
 import { type ConvergenceOptions, runConvergence } from '../../lib/experiments/convergence';
 import { convergenceText } from '../../lib/experiments/convergenceReport';
 import { readLog } from '../../lib/report';
+import { hasCuda } from '../support/device';
+import { toyImages } from '../support/toyImages';
 
 let folder: string;
 beforeEach(async () => {
@@ -14,17 +15,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const side = 8;
-
-/** Two classes: dark and light. */
-function images(name: string, count: number): ImageDataset {
-  const labels = Int32Array.from({ length: count }, (_, i) => i % 2);
-  const pixels = Uint8Array.from({ length: count * side * side }, (_, i) => 200 * labels[Math.floor(i / side ** 2)] + (i % 50));
-  return imageDataset({ name, images: pixels, labels, height: side, width: side, channels: 1, classes: ['dark', 'light'] });
-}
-
 const options = (): ConvergenceOptions => ({
-  data: { train: images('toy train', 64), test: images('toy test', 40) },
+  data: { train: toyImages('toy train', 64), test: toyImages('toy test', 40) },
   widths: [4, 4, 4],
   iterations: 12,
   batchSize: 16,
@@ -71,6 +63,17 @@ test('a run is reproducible', async () => {
   const [first, second] = [await runConvergence(options()), await runConvergence(options())];
   const curves = (summary: typeof first) => summary!.networks.map(({ evaluations, trainingLoss }) => ({ evaluations, trainingLoss }));
   expect(curves(first)).toEqual(curves(second));
+});
+
+const withCuda = hasCuda ? test : test.skip;
+
+withCuda('a run on cuda says so in summary and logs', async () => {
+  const summary = await runConvergence({ ...options(), iterations: 2, device: 'cuda' });
+  expect(summary!.machine.gpu).toMatchObject({ name: expect.any(String) as string, precision: 'fp32' });
+  for (const network of ['cnn9', 'spherenet9']) {
+    const [start] = await readLog(join(folder, 'run', network, 'log.jsonl'));
+    expect(start).toMatchObject({ event: 'start', device: 'cuda' });
+  }
 });
 
 test('an abort ends the run without a summary', async () => {

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import ts from 'typescript';
-import { DisposedError } from '../../lib/errors';
+import { DisposedError, OptionError } from '../../lib/errors';
 import { native, packageRoot } from '../../lib/native';
 
 type Call = (...args: unknown[]) => unknown;
@@ -20,7 +20,7 @@ describe('the addon', () => {
   });
 
   // lib/ checks what users pass; a mistake in lib/ must still not become a crash.
-  const taking = declaredNames().filter((name) => !['info', 'memoryStats', 'resetPeak', 'releaseCache', 'setErrorClasses'].includes(name));
+  const taking = declaredNames().filter((name) => !['info', 'setErrorClasses'].includes(name));
   const nonsense: [string, unknown][] = [
     ['nothing', undefined],
     ['null', null],
@@ -38,11 +38,21 @@ describe('the addon', () => {
   });
 
   test('a released tensor is refused by every reader', () => {
-    const handle = native.empty('f32', [4]);
+    const handle = native.empty('cpu', 'f32', [4]);
     native.release(handle);
     native.release(handle);
     expect(() => { native.read(handle, new Float32Array(4)); }).toThrow(DisposedError);
     expect(() => { native.add(handle, handle, handle); }).toThrow(DisposedError);
+  });
+
+  test('a released handle can be filled again, one in use cannot', () => {
+    const handle = native.empty('cpu', 'f32', [4]);
+    expect(() => native.empty('cpu', 'f32', [2], handle)).toThrow(OptionError);
+    native.read(handle, new Float32Array(4));
+    native.release(handle);
+    expect(native.empty('cpu', 'f32', [2], handle)).toBe(handle);
+    native.read(handle, new Float32Array(2));
+    native.release(handle);
   });
 
   test('reports the versions that doctor shows', () => {
@@ -50,5 +60,10 @@ describe('the addon', () => {
     expect(info.onednn).toMatch(/^oneDNN \d+\.\d+\.\d+$/);
     expect(['baseline', 'avx2', 'avx512']).toContain(info.isa);
     expect(info.threads).toBeGreaterThanOrEqual(1);
+    expect(info.cuda.reason).toMatch(/\w+/);
+    expect(info.cuda).toMatchObject({ driver: expect.any(Boolean) as boolean, emulated: expect.any(Boolean) as boolean });
+    const versions = expect.stringMatching(/^CUDA \d+\.\d+, driver for CUDA \d+\.\d+, cuBLAS \d+\.\d+\.\d+$/) as string;
+    expect(info.cuda.library).toEqual(info.cuda.available ? versions : null);
+    expect(info.cuda.compiled || !info.cuda.available).toBe(true);
   });
 });

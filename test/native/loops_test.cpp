@@ -20,39 +20,42 @@ std::vector<const Loops*> usable_loops() {
   return all;
 }
 
-constexpr int positions = 37, filters = 21;
+constexpr int positions = 37, filters = 21, most_copies = 16, columns = most_copies * filters;
 
 struct Results {
-  std::vector<float> cosine, y, v, r;
+  std::vector<float> kept, y, v, r;
   std::vector<double> totals;
 };
 
-Results run(const Loops& loops, Angular angular) {
+Results run(const Loops& loops, Angular angular, int copies = most_copies) {
   const auto size = static_cast<std::size_t>(positions * filters);
   Results results{std::vector<float>(size), std::vector<float>(size), std::vector<float>(size),
                   std::vector<float>(positions), std::vector<double>(3 * filters, 0.0)};
-  std::vector<float> dy(size), inverse(positions), h(filters), c(filters), dc(filters), bias(filters);
+  std::vector<float> dy(size), inverse(positions), h(columns), c(columns), dc(columns), bias(columns);
+  std::vector<int> owner(columns);
   for (std::size_t i = 0; i < size; ++i) {
-    results.cosine[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)) * 1.02);  // a little beyond 1, too
+    results.kept[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)) * 1.02);  // a little beyond 1, too
     dy[i] = static_cast<float>(std::cos(1.7 * static_cast<double>(i)));
   }
   for (std::size_t p = 0; p < positions; ++p) inverse[p] = p % 5 == 0 ? 0.0f : 1.0f;
-  for (std::size_t o = 0; o < filters; ++o) {
-    const auto g = math::make_sigmoid<float>(0.2 + 0.05 * static_cast<double>(o));
+  for (std::size_t o = 0; o < columns; ++o) {
+    const auto g = math::make_sigmoid<float>(0.2 + 0.05 * static_cast<double>(o % filters));
+    owner[o] = static_cast<int>(o) / filters;
     h[o] = g.half_inverse_k;
     c[o] = g.c;
     dc[o] = g.dc_dk;
-    bias[o] = static_cast<float>(o) * 0.01f;
+    bias[o] = static_cast<float>(o % filters) * 0.01f;
   }
   const SphereFilters<float> parameters{h.data(), c.data(), dc.data(), bias.data()};
-  std::vector<float> block(3 * filters * 64);
-  std::vector<double> thread(3 * filters * 64);
+  std::vector<float> block((4 * columns + block_gap) * 64);
+  std::vector<double> thread(3 * columns * 64);
   double* totals = results.totals.data();
   const SphereSums<float> sums{totals, totals + filters, totals + 2 * filters, block.data(), thread.data()};
+  const SphereRows rows{positions, filters, 1, copies, owner.data()};
   const SphereLoops<float>& sphere = loops.f32.sphere;
-  sphere.forward(angular, results.cosine.data(), results.y.data(), inverse.data(), positions, filters, 1, parameters);
-  sphere.backward(angular, dy.data(), results.cosine.data(), inverse.data(), results.v.data(), results.r.data(),
-                  positions, filters, 1, parameters, sums);
+  sphere.forward(angular, results.kept.data(), results.y.data(), inverse.data(), rows, parameters);
+  sphere.backward(angular, dy.data(), results.kept.data(), inverse.data(), results.v.data(), results.r.data(), rows,
+                  parameters, sums);
   return results;
 }
 
@@ -74,7 +77,20 @@ SN_TEST(loops_agree, "SphereConv's loops agree between instruction sets") {
     const Results expected = run(*all.front(), angular);
     for (const Loops* loops : all) {
       const Results got = run(*loops, angular);
-      SN_CHECK_BELOW(distance(expected.cosine, got.cosine), 1e-6);
+      SN_CHECK_BELOW(distance(expected.kept, got.kept), 1e-6);
+      SN_CHECK_BELOW(distance(expected.y, got.y), 2e-6);
+      SN_CHECK_BELOW(distance(expected.v, got.v), 1e-5);
+      SN_CHECK_BELOW(distance(expected.r, got.r), 1e-5);
+      SN_CHECK_BELOW(distance(expected.totals, got.totals), 1e-5);
+    }
+  }
+}
+
+SN_TEST(copies_agree, "SphereConv's loops give the same for any number of positions side by side") {
+  for (Angular angular : {Angular::linear, Angular::cosine, Angular::sigmoid}) {
+    const Results expected = run(best_loops(), angular);
+    for (int copies : {1, 2}) {
+      const Results got = run(best_loops(), angular, copies);
       SN_CHECK_BELOW(distance(expected.y, got.y), 2e-6);
       SN_CHECK_BELOW(distance(expected.v, got.v), 1e-5);
       SN_CHECK_BELOW(distance(expected.r, got.r), 1e-5);
@@ -86,7 +102,7 @@ SN_TEST(loops_agree, "SphereConv's loops agree between instruction sets") {
 SN_TEST(zero_patches, "a patch without length gives cosine 0 and passes nothing back") {
   const Results results = run(best_loops(), Angular::sigmoid);
   for (int o = 0; o < filters; ++o) {
-    SN_CHECK(results.cosine[static_cast<std::size_t>(o)] == 0.0f);
+    SN_CHECK(results.kept[static_cast<std::size_t>(o)] == 0.0f);
     SN_CHECK(results.v[static_cast<std::size_t>(o)] == 0.0f);
   }
   SN_CHECK(results.r[0] == 0.0f);

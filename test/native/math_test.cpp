@@ -26,13 +26,17 @@ double relative(double got, long double exact) {
 
 }  // namespace
 
-SN_TEST(angle_is_accurate, "asin(s) and sin(theta) are within 3e-7 relative in float32") {
-  double worst_angle = 0, worst_sine = 0;
+SN_TEST(angle_is_accurate, "asin(s), its sine and sin(theta) are within 3e-7 relative in float32") {
+  double worst_angle = 0, worst_sine = 0, worst_back = 0;
   over_cosines([&](float s) {
     const auto angle = math::angle_of(s);
     worst_angle = std::fmax(worst_angle, relative(angle.a, asinl(s)));
     worst_sine = std::fmax(worst_sine, relative(angle.sine, sqrtl((1.0L - s) * (1.0L + s))));
+    worst_back = std::fmax(worst_back, relative(math::sine_of(angle.a), sinl(angle.a)));
+    const double sine_error = std::fabs(math::sine_of_theta(angle.a) - static_cast<double>(cosl(angle.a)));
+    SN_CHECK_BELOW(sine_error, 2e-7);
   });
+  SN_CHECK_BELOW(worst_back, 3e-7);
   SN_CHECK_BELOW(worst_angle, 3e-7);
   SN_CHECK_BELOW(worst_sine, 3e-7);
 }
@@ -43,6 +47,11 @@ SN_TEST(angle_at_poles, "theta at 0, pi/2 and pi is exact") {
   SN_CHECK(math::angle_of(-1.0f).sine == 0.0f);
   SN_CHECK_BELOW(relative(math::angle_of(1.0f).a, math::pi / 2), 1e-7);
   SN_CHECK_BELOW(relative(math::angle_of(-1.0f).a, -math::pi / 2), 1e-7);
+  SN_CHECK_BELOW(relative(math::arcsine(1.0f + 1e-6f), math::pi / 2), 1e-7);  // as rounding leaves it
+  SN_CHECK(std::isnan(math::arcsine(std::numeric_limits<float>::quiet_NaN())));
+  SN_CHECK(math::clamp_cosine(1.0f + 1e-6f) == 1.0f);
+  SN_CHECK(math::clamp_cosine(-1.0f - 1e-6f) == -1.0f);
+  SN_CHECK(std::isnan(math::clamp_cosine(std::numeric_limits<float>::quiet_NaN())));
 }
 
 SN_TEST(tangent_is_accurate, "tanh is within 5e-7 relative in float32, saturates, and passes NaN on") {

@@ -5,7 +5,7 @@ import {
 } from '../../lib/nn';
 import { Generator, type GeneratorState } from '../../lib/random';
 import { noGrad, ones, type Tensor, tensor, tidy, zeros } from '../../lib/tensor';
-import { random } from '../support/tensors';
+import { random, relativeError } from '../support/tensors';
 import { expectThrown, valuesOf } from './expectations';
 
 class Block extends Module {
@@ -181,6 +181,50 @@ describe('memory', () => {
     noGrad(() => network.forward(x));
     expect(new Set(seen).size).toBe(1);
     expect(x.disposed).toBe(false);
+  });
+});
+
+describe('a BatchNorm2d after a convolution in a Sequential', () => {
+  const make = (sphere: boolean, channels = 4) => {
+    const generator = new Generator(3);
+    const options = { inChannels: 3, outChannels: 4, kernelSize: 3, padding: 1, bias: false, generator };
+    const conv = sphere ? new SphereConv2d(options) : new Conv2d(options);
+    return new Sequential({ conv, norm: new BatchNorm2d({ channels, relu: true }) });
+  };
+  const apart = ({ layers: { conv, norm } }: Sequential, x: Tensor) => norm.forward(conv.forward(x));
+
+  test.each([true, false])('gives what the two give one after the other (sphere: %p)', (sphere) => {
+    const outputs = [(network: Sequential, x: Tensor) => network.forward(x), apart].map((run) => {
+      const network = make(sphere);
+      const x = random([2, 5, 5, 3], 1, 'f32');
+      const trained = run(network, x);
+      trained.backward({ gradient: random(trained.shape, 2, 'f32') });
+      network.eval();
+      const [recorded, evaluated] = [run(network, x), noGrad(() => run(network, x))];
+      const gradients = network.parameters().map(({ grad }) => grad!);
+      const running = network.namedBuffers().map(([, buffer]) => buffer);
+      return [trained, recorded, evaluated, x.grad!, ...gradients, ...running].map((each) => each.data());
+    });
+    outputs[0].forEach((values, i) => { expect(relativeError(values, outputs[1][i])).toBeLessThan(1e-5); });
+  });
+
+  test('is passed by when somebody replaced a forward pass', () => {
+    const network = make(true);
+    const seen: number[][] = [];
+    const { norm } = network.layers;
+    const forward = norm.forward.bind(norm);
+    norm.forward = (x: Tensor) => {
+      seen.push([...x.shape]);
+      return forward(x);
+    };
+    network.forward(random([2, 5, 5, 3], 1, 'f32'));
+    expect(seen).toEqual([[2, 5, 5, 4]]);
+  });
+
+  test('errors name the one at fault', () => {
+    const x = zeros([2, 5, 5, 3]);
+    expectThrown(() => make(true, 5).forward(x), ShapeError, 'gamma', /^norm \(BatchNorm2d\): gamma must have shape \[4\]/);
+    expectThrown(() => make(false).forward(zeros([2, 5, 5, 2])), ShapeError, 'x', /^conv \(Conv2d\): x has 2 channels/);
   });
 });
 

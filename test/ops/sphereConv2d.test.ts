@@ -89,7 +89,8 @@ describe('gradients', () => {
   test('vanish where the angle cannot change: one channel, 1x1', () => {
     const [x, w] = [random([1, 3, 3, 1], 1), random([2, 1, 1, 1], 2)];
     const y = sphereConv2d(x, w, { operator: 'linear' });
-    expect(new Set(y.data().map(Math.abs))).toEqual(new Set([1]));
+    // At the poles asin turns the rounding of s into its square root.
+    expect(y.data().every((value) => Math.abs(Math.abs(value) - 1) < 1e-7)).toBe(true);
     y.backward({ gradient: ones(y.shape, { dtype: 'f64' }) });
     expect(norm(x.grad!.data())).toBeLessThan(1e-9);
     expect(norm(w.grad!.data())).toBeLessThan(1e-9);

@@ -7,6 +7,8 @@ import { Adam, type Schedule, StepSchedule } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import type { Tensor } from '../../lib/tensor';
 import { Trainer, type TrainerOptions } from '../../lib/train';
+// Also for the processes and workers that start without jest.
+import '../support/device';
 
 /** Noisy 8x8 images; the class is told by which quarter is bright. */
 export function tinyDataset(count = 48): ImageDataset {

@@ -1,6 +1,8 @@
 #include "cpu/loops/make.h"
 #include "cpu/loops/parallel.h"
+#include "math/batch_norm.h"
 #include "math/moments.h"
+#include "math/relu.h"
 
 namespace sn::cpu::SN_ISA {
 namespace {
@@ -21,11 +23,9 @@ struct Chunk {
 template <typename Add>
 int for_each_chunk(std::int64_t rows, std::int64_t width, double* workspace, Add add) {
   int team = 1;
-#pragma omp parallel firstprivate(add) if (rows * width > parallel_threshold)
-  {
+  in_shares(rows, rows * width > parallel_threshold, [=, &team](Range range) {
     const int thread = omp_get_thread_num();
     if (thread == 0) team = omp_get_num_threads();
-    const Range range = share_of(rows, thread, omp_get_num_threads());
     double* first = workspace + 2 * width * thread;
     double* second = first + width;
     for (std::int64_t i = 0; i < 2 * width; ++i) first[i] = 0;
@@ -37,7 +37,7 @@ int for_each_chunk(std::int64_t rows, std::int64_t width, double* workspace, Add
             second + column);
       }
     }
-  }
+  });
   return team;
 }
 
@@ -84,34 +84,39 @@ void moments(const T* x, double* workspace, std::int64_t rows, std::int64_t widt
 }
 
 template <typename T>
-void normalize(const T* x, const T* mean, const T* scale, const T* shift, T* y, bool relu, std::int64_t rows,
-               std::int64_t width) {
-  const T floor = relu ? T(0) : -T(HUGE_VAL);
+inline T normalized(const ColumnNormalization<T>& columns, T x, std::int64_t j) {
+  return math::normalized(x, columns.mean[j], columns.scale[j], columns.shift[j]);
+}
+
+template <typename T>
+void normalize(const T* x, const ColumnNormalization<T>& columns, T* y, std::int64_t rows, std::int64_t width) {
+  const T floor = columns.relu ? T(0) : -T(HUGE_VAL);
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
-    const T value = (x[i] - mean[j]) * scale[j] + shift[j];
+    const T value = normalized(columns, x[i], j);
     y[i] = value < floor ? floor : value;
   });
 }
 
-// dy where the ReLU was open; a NaN counts as open.
-template <bool masked, typename T>
-inline T passed(const T* y, const T* dy, std::int64_t i) {
-  if constexpr (masked) return y[i] <= T(0) ? T(0) : dy[i];
-  return dy[i];
+// The gradient behind the ReLU. Whether it was open follows from x, which is at hand, as y is not.
+template <bool relu, typename T>
+inline T passed(const ColumnNormalization<T>& columns, T x, T dy, std::int64_t j) {
+  if constexpr (relu) return math::relu_gradient(normalized(columns, x, j), dy);
+  return dy;
 }
 
-template <bool masked, typename T>
-void add_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, std::int64_t width, const Chunk& chunk,
-                       double* plain_total, double* weighted_total) {
+template <bool relu, typename T>
+void add_gradient_sums(const T* x, const ColumnNormalization<T>& columns, const T* dy, std::int64_t width,
+                       const Chunk& chunk, double* plain_total, double* weighted_total) {
   T plain[chunk_columns] = {}, weighted[chunk_columns] = {};
-  const T* column_mean = mean + chunk.column;
+  const ColumnNormalization<T> own{columns.mean + chunk.column, columns.scale + chunk.column,
+                                   columns.shift + chunk.column, relu};
   for (std::int64_t row = chunk.row; row < chunk.row + chunk.rows; ++row) {
     const std::int64_t first = row * width + chunk.column;
 #pragma omp simd
     for (std::int64_t j = 0; j < chunk.columns; ++j) {
-      const T g = passed<masked>(y, dy, first + j);
+      const T g = passed<relu>(own, x[first + j], dy[first + j], j);
       plain[j] += g;
-      weighted[j] += g * (x[first + j] - column_mean[j]);
+      weighted[j] += g * (x[first + j] - own.mean[j]);
     }
   }
   for (std::int64_t j = 0; j < chunk.columns; ++j) {
@@ -120,11 +125,11 @@ void add_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, std::
   }
 }
 
-template <bool masked, typename T>
-void masked_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, double* workspace, std::int64_t rows,
-                          std::int64_t width) {
+template <bool relu, typename T>
+void gradient_sums_with(const T* x, const ColumnNormalization<T>& columns, const T* dy, double* workspace,
+                        std::int64_t rows, std::int64_t width) {
   const int team = for_each_chunk(rows, width, workspace, [=](const Chunk& chunk, double* plain, double* weighted) {
-    add_gradient_sums<masked>(x, y, dy, mean, width, chunk, plain, weighted);
+    add_gradient_sums<relu>(x, columns, dy, width, chunk, plain, weighted);
   });
   for (int thread = 1; thread < team; ++thread) {
     const double* partial = workspace + 2 * width * thread;
@@ -133,25 +138,26 @@ void masked_gradient_sums(const T* x, const T* y, const T* dy, const T* mean, do
 }
 
 template <typename T>
-void gradient_sums(const T* x, const T* y, const T* dy, const T* mean, double* workspace, std::int64_t rows,
-                   std::int64_t width) {
-  const auto run = y != nullptr ? masked_gradient_sums<true, T> : masked_gradient_sums<false, T>;
-  run(x, y, dy, mean, workspace, rows, width);
+void gradient_sums(const T* x, const ColumnNormalization<T>& columns, const T* dy, double* workspace,
+                   std::int64_t rows, std::int64_t width) {
+  const auto run = columns.relu ? gradient_sums_with<true, T> : gradient_sums_with<false, T>;
+  run(x, columns, dy, workspace, rows, width);
 }
 
-template <bool masked, typename T>
-void masked_gradient(const T* x, const T* y, const T* dy, const T* mean, const T* a, const T* b, const T* c, T* dx,
-                     std::int64_t rows, std::int64_t width) {
+template <bool relu, typename T>
+void gradient_with(const T* x, const ColumnNormalization<T>& columns, const T* dy, const T* slope, const T* offset,
+                   T* dx, std::int64_t rows, std::int64_t width) {
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
-    dx[i] = a[j] * passed<masked>(y, dy, i) + (b[j] * (x[i] - mean[j]) + c[j]);
+    const T g = passed<relu>(columns, x[i], dy[i], j);
+    dx[i] = math::normalization_gradient(g, x[i], columns.mean[j], columns.scale[j], slope[j], offset[j]);
   });
 }
 
 template <typename T>
-void gradient(const T* x, const T* y, const T* dy, const T* mean, const T* a, const T* b, const T* c, T* dx,
+void gradient(const T* x, const ColumnNormalization<T>& columns, const T* dy, const T* slope, const T* offset, T* dx,
               std::int64_t rows, std::int64_t width) {
-  const auto run = y != nullptr ? masked_gradient<true, T> : masked_gradient<false, T>;
-  run(x, y, dy, mean, a, b, c, dx, rows, width);
+  const auto run = columns.relu ? gradient_with<true, T> : gradient_with<false, T>;
+  run(x, columns, dy, slope, offset, dx, rows, width);
 }
 
 }  // namespace

@@ -1,19 +1,19 @@
 #include "cpu/loops/make.h"
 #include "cpu/loops/parallel.h"
 #include "math/random.h"
+#include "math/relu.h"
 
 namespace sn::cpu::SN_ISA {
 namespace {
 
-// The comparison lets a NaN through, to be seen in the loss.
 template <typename T>
 void relu(const T* x, T* y, std::int64_t count) {
-  for_each_element(count, [=](std::int64_t i) { y[i] = x[i] < T(0) ? T(0) : x[i]; });
+  for_each_element(count, [=](std::int64_t i) { y[i] = math::relu(x[i]); });
 }
 
 template <typename T>
 void relu_backward(const T* y, const T* dy, T* dx, std::int64_t count) {
-  for_each_element(count, [=](std::int64_t i) { dx[i] = y[i] <= T(0) ? T(0) : dy[i]; });
+  for_each_element(count, [=](std::int64_t i) { dx[i] = math::relu_gradient(y[i], dy[i]); });
 }
 
 template <typename T>
@@ -68,8 +68,9 @@ template <typename Term>
 double block_sum(std::int64_t count, Term term) {
   constexpr int blocks = 128;
   double partial[blocks];
-#pragma omp parallel for schedule(static) firstprivate(term) if (count > parallel_threshold)
-  for (int block = 0; block < blocks; ++block) partial[block] = lane_sum(share_of(count, block, blocks), term);
+  in_shares(blocks, count > parallel_threshold, [=, &partial](Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) partial[i] = lane_sum(share_of(count, int(i), blocks), term);
+  });
   double total = 0;
   for (int block = 0; block < blocks; ++block) total += partial[block];
   return total;

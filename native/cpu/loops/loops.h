@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/backend.h"
+#include "math/filters.h"
 
 namespace sn::cpu {
 
@@ -17,17 +18,20 @@ struct Box {
   int in_h, in_w, out_h, out_w, groups;
 };
 
-// What differs from filter to filter in the epilogue; one entry each.
-template <typename T>
-struct SphereFilters {
-  const T* half_inverse_k;
-  const T* c;
-  const T* dc_dk;
-  const T* bias;
+// Where the filters of a group fill no whole vectors, `copies` positions side by side make a row that does; the
+// parameters of the filters then are there for every copy. `owner` of a column is the index within the row of its
+// position and group.
+struct SphereRows {
+  std::int64_t positions;
+  int filters, groups, copies;
+  const int* owner;
 };
 
-// Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` and `thread` are
-// room for 3 * filters numbers a thread; threads are added in their order, so that sums do not depend on timing.
+constexpr int block_gap = 32;  // keeps threads off each other's cache lines
+
+// Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` is
+// room for 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so
+// that sums do not depend on timing.
 template <typename T>
 struct SphereSums {
   double* radial;  // sum(u s)
@@ -49,14 +53,13 @@ struct SphereLoops {
   // values = 1 / sqrt(values), guarded
   void (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
 
-  // In: cosine holds dot = conv(x, w/|w|). Out: cosine and y = g + bias. The last three have one entry a filter.
-  void (*forward)(Angular, T* cosine, T* y, const T* inv_patch_norm, std::int64_t positions, int filters, int groups,
-                  const SphereFilters<T>&);
+  // In: kept holds dot = conv(x, w/|w|). Out: what backward needs of s (math/filters.h) and y = g + bias.
+  void (*forward)(Angular, T* kept, T* y, const T* inv_patch_norm, const SphereRows&, const SphereFilters<T>&);
 
-  // One pass over dy and cosine: v = u/|p|, r[position, group] = sum_o(u s)/|p|^2; `sums` grows by the per-filter
+  // One pass over dy and kept: v = u/|p|, r[position, group] = sum_o(u s)/|p|^2; `sums` grows by the per-filter
   // sums of this call.
-  void (*backward)(Angular, const T* dy, const T* cosine, const T* inv_patch_norm, T* v, T* r, std::int64_t positions,
-                   int filters, int groups, const SphereFilters<T>&, const SphereSums<T>& sums);
+  void (*backward)(Angular, const T* dy, const T* kept, const T* inv_patch_norm, T* v, T* r, const SphereRows&,
+                   const SphereFilters<T>&, const SphereSums<T>& sums);
 
   // dx -= x * weight, the weight one number a pixel and group
   void (*subtract_radial)(T* dx, const T* x, const T* weight, std::int64_t pixels, int channels, int groups);
@@ -97,6 +100,15 @@ struct ElementLoops {
   PoolLoops<T> pool;
 };
 
+// Of each column: y = (x - mean) scale + shift, then max(0, y) where `relu`.
+template <typename T>
+struct ColumnNormalization {
+  const T* mean;
+  const T* scale;
+  const T* shift;
+  bool relu;
+};
+
 // Rows of `width` columns, each with its own coefficients: the channels, or few channels several times over so that
 // a row fills vectors (cpu/columns.h). The sums take a workspace of 2 * width doubles a thread and leave their two
 // results in its first 2 * width.
@@ -104,21 +116,28 @@ template <typename T>
 struct BatchNormLoops {
   // Per column the mean, then the sum of squared differences from it.
   void (*moments)(const T* x, double* workspace, std::int64_t rows, std::int64_t width);
-  // y = (x - mean) scale + shift, then max(0, y) where `relu`.
-  void (*normalize)(const T* x, const T* mean, const T* scale, const T* shift, T* y, bool relu, std::int64_t rows,
-                    std::int64_t width);
-  // Per column the sum of g, then of g (x - mean); g is dy, or zero where y <= 0. y may be null.
-  void (*gradient_sums)(const T* x, const T* y, const T* dy, const T* mean, double* workspace, std::int64_t rows,
+  // y may be x
+  void (*normalize)(const T* x, const ColumnNormalization<T>&, T* y, std::int64_t rows, std::int64_t width);
+  // Per column the sum of g, then of g (x - mean); g is dy, or zero where the ReLU was closed.
+  void (*gradient_sums)(const T* x, const ColumnNormalization<T>&, const T* dy, double* workspace, std::int64_t rows,
                         std::int64_t width);
-  // dx = a g + b (x - mean) + c
-  void (*gradient)(const T* x, const T* y, const T* dy, const T* mean, const T* a, const T* b, const T* c, T* dx,
+  // dx = scale g + slope (x - mean) + offset
+  void (*gradient)(const T* x, const ColumnNormalization<T>&, const T* dy, const T* slope, const T* offset, T* dx,
                    std::int64_t rows, std::int64_t width);
+};
+
+// A parameter and what goes with it, `count` elements each.
+template <typename T>
+struct AdamParameter {
+  T* parameter;
+  const T* gradient;
+  T *first_moment, *second_moment;
+  std::int64_t count;
 };
 
 template <typename T>
 struct OptimizerLoops {
-  void (*adam)(T* parameter, const T* gradient, T* first_moment, T* second_moment, const AdamOptions&,
-               std::int64_t count);
+  void (*adam)(const AdamParameter<T>* parameters, std::size_t how_many, const AdamOptions&);
   // velocity is null without momentum
   void (*sgd)(T* parameter, const T* gradient, T* velocity, const SgdOptions&, std::int64_t count);
 };

@@ -1,3 +1,4 @@
+#include "cpu/loops/constant.h"
 #include "cpu/loops/make.h"
 #include "cpu/loops/parallel.h"
 
@@ -30,13 +31,13 @@ inline std::int64_t input_elements(const PoolExtents& e) { return e.images * e.h
 // body(image, output_y, output_x, index of the output's first channel)
 template <typename Body>
 void for_each_output(const PoolExtents& e, Body body) {
-  const std::int64_t rows = e.images * e.output_height;
-#pragma omp parallel for schedule(static) if (input_elements(e) > parallel_threshold)
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (int x = 0; x < e.output_width; ++x) {
-      body(row / e.output_height, int(row % e.output_height), x, (row * e.output_width + x) * e.channels);
+  in_shares(e.images * e.output_height, input_elements(e) > parallel_threshold, [=](Range rows) {
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      for (int x = 0; x < e.output_width; ++x) {
+        body(row / e.output_height, int(row % e.output_height), x, (row * e.output_width + x) * e.channels);
+      }
     }
-  }
+  });
 }
 
 // body(output_y, output_x, index of the output's first channel, position in the window, index of the input's first
@@ -76,14 +77,24 @@ struct Lane<double> {
   using Type = std::int64_t;
 };
 
-constexpr std::int64_t block_channels = 64;
+// body(first channel, how many) for blocks of sizes that the compiler knows: what is kept of a block stays in registers.
+template <typename Body>
+inline void for_each_block(std::int64_t channels, Body body) {
+  std::int64_t c = 0;
+  for (; c + 64 <= channels; c += 64) body(c, Constant<64>());
+  for (; c + 16 <= channels; c += 16) body(c, Constant<16>());
+  for (; c + 4 <= channels; c += 4) body(c, Constant<4>());
+  for (; c < channels; ++c) body(c, Constant<1>());
+}
 
 // Maxima of `channels` channels over one placement; `x` points at the first of them in its image. The first of
 // equals wins, and a NaN wins over numbers.
-template <typename T, typename Position>
-inline void window_maximum(const T* x, const PoolExtents& e, const Placement& at, std::int64_t channels, T* best,
-                           Position* best_position) {
-  for (std::int64_t c = 0; c < channels; ++c) {
+template <int channels, typename T, typename Index>
+inline void window_maximum(const T* x, const PoolExtents& e, const Placement& at, T* y, Index* index) {
+  using Position = typename Lane<T>::Type;
+  T best[channels];
+  Position best_position[channels];
+  for (int c = 0; c < channels; ++c) {
     best[c] = -T(HUGE_VAL);
     best_position[c] = at.rows.begin * e.window.kernel_w + at.columns.begin;
   }
@@ -93,7 +104,7 @@ inline void window_maximum(const T* x, const PoolExtents& e, const Placement& at
       const T* pixel = x + (row_start + column) * e.channels;
       const Position position = row * e.window.kernel_w + column;
 #pragma omp simd
-      for (std::int64_t c = 0; c < channels; ++c) {
+      for (int c = 0; c < channels; ++c) {
         const T value = pixel[c];
         const bool higher = (value > best[c]) | (value != value);
         best[c] = higher ? value : best[c];
@@ -101,31 +112,25 @@ inline void window_maximum(const T* x, const PoolExtents& e, const Placement& at
       }
     }
   }
+  for (int c = 0; c < channels; ++c) y[c] = best[c];
+  if (index == nullptr) return;
+#pragma omp simd
+  for (int c = 0; c < channels; ++c) index[c] = Index(best_position[c]);
 }
 
-// Pointers and counts are local wherever bytes are written or read beside them: bytes may alias anything, and the
-// compiler would load the captures again and again.
 template <typename T, typename Index>
 void max_forward(const T* x, T* y, Index* index, const PoolExtents& e) {
-  for_each_output(e, [=, &e](std::int64_t image, int output_y, int output_x, std::int64_t output) {
+  for_each_output(e, [=](std::int64_t image, int output_y, int output_x, std::int64_t output) {
     const Placement at = place(e, output_y, output_x);
     const T* pixels = x + image * e.height * e.width * e.channels;
-    for (std::int64_t first = 0; first < e.channels; first += block_channels) {
-      const std::int64_t rest = e.channels - first;
-      const std::int64_t channels = rest < block_channels ? rest : block_channels;
-      T best[block_channels];
-      typename Lane<T>::Type position[block_channels];
-      window_maximum(pixels + first, e, at, channels, best, position);
-      T* values = y + output + first;
-      for (std::int64_t c = 0; c < channels; ++c) values[c] = best[c];
-      if (index == nullptr) continue;
-      Index* positions = index + output + first;
-#pragma omp simd
-      for (std::int64_t c = 0; c < channels; ++c) positions[c] = Index(position[c]);
-    }
+    for_each_block(e.channels, [=, &e, &at](std::int64_t c, auto size) {
+      window_maximum<size>(pixels + c, e, at, y + output + c, index == nullptr ? nullptr : index + output + c);
+    });
   });
 }
 
+// Pointers are local where bytes are read beside them: bytes may alias anything, and the compiler would load the
+// captures again and again.
 template <typename T, typename Index>
 void max_backward(const T* dy, const Index* index, T* dx, const PoolExtents& e) {
   for_each_pair(e, dx, [=, channels = e.channels](int, int, std::int64_t output, int position, std::int64_t input) {

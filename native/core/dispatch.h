@@ -4,7 +4,7 @@
 #include "core/error.h"
 #include "core/tensor.h"
 
-namespace sn::cpu {
+namespace sn {
 
 // Calls function(T{}) for the floating type of `dtype`.
 template <typename Function>
@@ -16,4 +16,14 @@ auto by_dtype(DType dtype, Function&& function) {
   }
 }
 
-}  // namespace sn::cpu
+template <typename Function>
+void by_any_dtype(DType dtype, Function&& function) {
+  switch (dtype) {
+    case DType::f32: return function(float{});
+    case DType::f64: return function(double{});
+    case DType::i32: return function(std::int32_t{});
+    case DType::u8: return function(std::uint8_t{});
+  }
+}
+
+}  // namespace sn

@@ -2,12 +2,12 @@ import { MultiBar, Presets } from 'cli-progress';
 import type { ConvergenceOptions } from '../experiments/convergence';
 import { formatCount, formatDuration, formatPercent, formatSignificant } from '../report';
 
-interface TwinProgress extends Required<Pick<ConvergenceOptions, 'onStep' | 'onEvaluation'>> {
+interface ShownProgress extends Required<Pick<ConvergenceOptions, 'onStep' | 'onEvaluation'>> {
   stop: () => void;
 }
 
-/** Shows on stderr how a run of twins comes on: a bar on a terminal, and a line for each evaluation everywhere. */
-export function showTwinProgress(): TwinProgress {
+/** Shows on stderr how a run of several networks comes on: a bar on a terminal, and a line for each evaluation everywhere. */
+export function showRunProgress(): ShownProgress {
   const options = {
     format: '{network} {bar} {value}/{total} | loss {loss} | {speed} img/s | {left} left',
     stream: process.stderr,
@@ -24,20 +24,22 @@ export function showTwinProgress(): TwinProgress {
     else process.stderr.write(`${line}\n`);
   };
   let bar: ReturnType<MultiBar['create']> | undefined;
+  let left = '';
   return {
     onStep: ({ network, step, steps, train, secondsLeft }) => {
       const { loss, imagesPerSecond } = train;
+      left = formatDuration(secondsLeft);
       bar ??= bars.create(steps, 0);
       bar.update(step, {
         network,
         loss: formatSignificant(loss, 3),
         speed: formatSignificant(imagesPerSecond),
-        left: formatDuration(secondsLeft),
+        left,
       });
     },
     onEvaluation: (network, { iteration, images, loss, accuracy }) => {
       const quality = `accuracy ${formatPercent(accuracy, 1)}, loss ${formatSignificant(loss, 3)}`;
-      print(`${network}, step ${formatCount(iteration)}: ${quality} on ${formatCount(images)} test images`);
+      print(`${network}, step ${formatCount(iteration)}: ${quality} on ${formatCount(images)} test images; ${left} left`);
     },
     stop: () => { bars.stop(); },
   };

@@ -1,0 +1,50 @@
+#include "binding/args.h"
+
+namespace sn::binding {
+namespace {
+
+// Emptied by releaseGraph, freed by the garbage collector.
+struct GraphBox {
+  BoxKind kind;
+  std::unique_ptr<CapturedGraph> graph;
+};
+
+void begin_capture(Args& args) { args.device().begin_capture(); }
+
+Napi::Value end_capture(Args& args) {
+  auto* box = new GraphBox{BoxKind::graph, args.device().end_capture()};
+  return Napi::External<GraphBox>::New(args.env(), box, [](Napi::BasicEnv, GraphBox* dead) { delete dead; });
+}
+
+GraphBox& graph_box(Args& args) {
+  const Napi::Value value = args.value();
+  if (value.IsExternal()) {
+    GraphBox& box = *value.As<Napi::External<GraphBox>>().Data();
+    if (box.kind == BoxKind::graph) return box;
+  }
+  throw Error(ErrorCode::option, "graph", "graph must be what endCapture returned");
+}
+
+void replay_graph(Args& args) {
+  const auto& graph = graph_box(args).graph;
+  if (!graph) throw Error(ErrorCode::disposed, "graph", "a graph was replayed after it had been released");
+  const Napi::Value value = args.value();
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+    throw Error(ErrorCode::dtype, "varying", "varying must be a Float64Array");
+  }
+  const auto numbers = value.As<Napi::Float64Array>();
+  graph->replay({numbers.Data(), numbers.Data() + numbers.ElementLength()});
+}
+
+void release_graph(Args& args) { graph_box(args).graph.reset(); }
+
+}  // namespace
+
+void expose_graph(Napi::Env env, Napi::Object& exports) {
+  expose<begin_capture>(env, exports, "beginCapture");
+  expose<end_capture>(env, exports, "endCapture");
+  expose<replay_graph>(env, exports, "replayGraph");
+  expose<release_graph>(env, exports, "releaseGraph");
+}
+
+}  // namespace sn::binding

@@ -1,0 +1,27 @@
+// Filters as products take them.
+#pragma once
+
+#include "core/backend.h"
+#include "core/dispatch.h"
+#include "cuda/backend.h"
+#include "cuda/operands.h"
+
+namespace sn::cuda {
+
+// Rows of `padded` elements, one a filter, rounded and padded with zeros as patches are, and 1/|w| of what is there.
+// Kept with the filters' storage until they change.
+struct FilterPack {
+  std::shared_ptr<Storage> elements;
+  Tensor inverse_norms;  // [O]
+
+  std::uint64_t revision, capture;
+  Precision precision;
+  NormGuard guard;
+
+  template <typename Operand>
+  const typename Operand::Element* data() const {
+    return static_cast<const typename Operand::Element*>(elements->data());
+  }
+};
+
+}  // namespace sn::cuda

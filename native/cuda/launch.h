@@ -1,0 +1,38 @@
+// The one way to start a kernel: launch({op, stream, grid, block}, kernel, arguments...).
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/error.h"
+
+namespace sn::cuda {
+
+struct Launch {
+  const char* op;  // the operator's name, for errors
+  cudaStream_t stream;
+  dim3 grid, block;
+  std::size_t shared_bytes = 0;
+};
+
+// How many pieces of `size` cover `count`.
+template <typename T>
+constexpr T pieces(T count, T size) {
+  return (count + size - 1) / size;
+}
+
+}  // namespace sn::cuda
+
+#if defined(SN_EMULATION)
+#include "cuda/emulation/launch.h"
+#else
+
+namespace sn::cuda {
+
+template <typename... Parameters, typename... Arguments>
+void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
+  kernel<<<how.grid, how.block, how.shared_bytes, how.stream>>>(static_cast<Parameters>(arguments)...);
+  check(cudaGetLastError(), how.op);
+}
+
+}  // namespace sn::cuda
+#endif

@@ -1,0 +1,328 @@
+// Softmax, angular softmax and accuracy. A block takes one sample; a second launch sums over the samples in a fixed
+// order. Products are fp32: they are few, and small angles need the digits.
+#include <limits>
+
+#include "cuda/backend.h"
+#include "cuda/directions.h"
+#include "math/margin.h"
+#include "math/softmax.h"
+
+namespace sn::cuda {
+namespace {
+
+// Of the block's sample. One from outside the classes reads within them, and its loss is NaN.
+struct Label {
+  int index;
+  bool valid;
+};
+
+__device__ Label read_label(const std::int32_t* labels, int classes) {
+  const int label = labels[blockIdx.x];
+  const int index = label < 0 ? 0 : label < classes ? label : classes - 1;
+  return {index, index == label};
+}
+
+__device__ double loss_of(const Label& label, double loss) { return label.valid ? loss : double(NAN); }
+
+// sum(exp(logit - highest)) with the highest logit found on the way. NaN never becomes the highest, but the sum.
+template <typename T>
+struct RunningSoftmax {
+  static constexpr T lowest = std::numeric_limits<T>::lowest();  // not -inf, whose differences are NaN
+  T highest = lowest;
+  double sum = 0;
+
+  template <int width>
+  __device__ void add(const Pack<T, width>& logits) {
+    const T before = highest;
+    for (T logit : logits.values) highest = logit > highest ? logit : highest;
+    T added = 0;
+    for (T logit : logits.values) added += math::exponential(logit - highest);
+    sum = sum * double(math::exponential(before - highest)) + double(added);
+  }
+
+  __device__ void combine_over_row() {
+    const T own = highest;
+    highest = row_max(own);
+    sum = row_sum(sum * double(math::exponential(own - highest)));
+  }
+
+  __device__ double log_sum() const { return double(highest) + log(sum); }
+  __device__ T probability(T logit, T inverse_sum) const { return math::exponential(logit - highest) * inverse_sum; }
+};
+
+// Reads the logits twice, the second time from cache, and writes their gradient: 2 T from memory, the floor.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    cross_entropy_rows(const T* logits, const std::int32_t* labels, T* gradients, double* losses, const int classes,
+                       const double spread, const double peak) {
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * classes;
+  const T* row = logits + first;
+  const Label label = read_label(labels, classes);
+  const Columns<width> own;
+  RunningSoftmax<T> softmax;
+  double logit_sum = 0;
+  for (int j = own.first; j < classes; j += own.step) {
+    const auto pack = load<width>(row + j);
+    softmax.add(pack);
+    for (T logit : pack.values) logit_sum += double(logit);
+  }
+  softmax.combine_over_row();
+  logit_sum = row_sum(logit_sum);
+  if (threadIdx.x == 0) {
+    const double loss = math::cross_entropy(softmax.log_sum(), double(row[label.index]), logit_sum, spread, peak);
+    losses[blockIdx.x] = loss_of(label, loss);
+  }
+
+  const T share = static_cast<T>(1 / softmax.sum);
+  for (int j = own.first; j < classes; j += own.step) {
+    auto pack = load<width>(row + j);
+    for (int k = 0; k < width; ++k) {
+      const T own_peak = j + k == label.index ? T(peak) : T(0);
+      pack.values[k] = math::cross_entropy_gradient(softmax.probability(pack.values[k], share), T(spread), own_peak,
+                                                    T(gridDim.x));
+    }
+    store(gradients + first + j, pack);
+  }
+}
+
+// One entry a sample or a class; the matrices are [samples, classes].
+template <typename T>
+struct AngularTensors {
+  const std::int32_t* labels;
+  const double* feature_norms;
+  const T* inv_feature_norms;
+  const T* inv_weight_norms;
+  T* cosines;  // in: x w'; out: s
+  T* logits;
+  T* cosine_gradients;
+  T* norm_gradients;
+  double* losses;
+  double* angles;
+  int classes;
+};
+
+template <typename G>
+struct AngularLogits {
+  G g;
+  double margin;
+  double radius;
+  Varying annealing;
+};
+
+// The block's sample.
+template <typename T>
+struct AngularRow {
+  std::int64_t first;  // of its elements
+  Label label;
+  T inv_feature_norm;
+  T magnitude;                      // |x| or the radius
+  math::ValueAndSlope<T> target{};  // of the true class, with its margin
+};
+
+// Of the classes from j on.
+template <int width, typename T>
+__device__ Pack<T, width> cosines_from(const AngularTensors<T>& tensors, const AngularRow<T>& row, int j) {
+  auto cosines = load<width>(tensors.cosines + row.first + j);
+  const auto inverses = load<width>(tensors.inv_weight_norms + j);
+  for (int k = 0; k < width; ++k) {
+    cosines.values[k] = math::clamp_cosine(cosines.values[k] * row.inv_feature_norm * inverses.values[k]);
+  }
+  return cosines;
+}
+
+// One thread computes the target for all of them, and writes the angle.
+template <typename T, typename G>
+__device__ AngularRow<T> angular_row(const AngularTensors<T>& tensors, const AngularLogits<G>& how) {
+  SN_SHARED(T, target, 2);
+  const std::int64_t sample = blockIdx.x;
+  const double magnitude = how.radius > 0 ? how.radius : tensors.feature_norms[sample];
+  AngularRow<T> row{sample * tensors.classes, read_label(tensors.labels, tensors.classes),
+                    tensors.inv_feature_norms[sample], static_cast<T>(magnitude)};
+  if (threadIdx.x == 0) {
+    const T s = cosines_from<1>(tensors, row, row.label.index).values[0];
+    const auto found = math::target_value(how.g, s, how.margin, how.annealing.get());
+    target[0] = found.value;
+    target[1] = found.slope;
+    tensors.angles[sample] = math::pi / 2 - double(math::angle_of(s).a);
+  }
+  sync_threads();
+  row.target = {target[0], target[1]};
+  return row;
+}
+
+template <int width, typename T, typename G>
+__device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, const AngularLogits<G>& how,
+                                            const AngularRow<T>& row) {
+  const Columns<width> own;
+  RunningSoftmax<T> softmax;
+  for (int j = own.first; j < tensors.classes; j += own.step) {
+    auto pack = cosines_from<width>(tensors, row, j);
+    for (int k = 0; k < width; ++k) {
+      const T value = math::angular_value(how.g, pack.values[k]).value;
+      pack.values[k] = row.magnitude * (j + k == row.label.index ? row.target.value : value);
+    }
+    softmax.add(pack);
+  }
+  softmax.combine_over_row();
+  return softmax;
+}
+
+// Reads the products twice, the second time from cache, and writes cosines, logits and gradients: 4 T from memory, the
+// floor. The angles are computed twice, which costs less than to write them in between. The 1: left to itself, the
+// compiler spills registers of float64 to fit more blocks.
+template <typename T, typename G, int width>
+__global__ void __launch_bounds__(most_row_threads, 1)
+    angular_rows(const AngularTensors<T> tensors, const AngularLogits<G> how) {
+  const AngularRow<T> row = angular_row(tensors, how);
+  const RunningSoftmax<T> softmax = softmax_of_row<width>(tensors, how, row);
+  const T share = static_cast<T>(1 / softmax.sum);
+  const Columns<width> own;
+  double norm_gradient = 0;
+  for (int j = own.first; j < tensors.classes; j += own.step) {
+    const auto cosines = cosines_from<width>(tensors, row, j);
+    Pack<T, width> logits, slopes;
+    for (int k = 0; k < width; ++k) {
+      const auto plain = math::angular_value(how.g, cosines.values[k]);
+      const bool is_target = j + k == row.label.index;
+      const T value = is_target ? row.target.value : plain.value;
+      const T slope = is_target ? row.target.slope : plain.slope;
+      const T probability = softmax.probability(row.magnitude * value, share);
+      const T gradient = math::cross_entropy_gradient(probability, T(0), T(is_target), T(gridDim.x));
+      norm_gradient += double(gradient) * double(value);
+      slopes.values[k] = slope * (gradient * row.magnitude);
+      logits.values[k] = row.magnitude * plain.value;
+    }
+    store(tensors.cosines + row.first + j, cosines);
+    store(tensors.logits + row.first + j, logits);
+    store(tensors.cosine_gradients + row.first + j, slopes);
+  }
+  norm_gradient = row_sum(norm_gradient);
+  if (threadIdx.x != 0) return;
+  tensors.losses[blockIdx.x] = loss_of(row.label, softmax.log_sum() - double(row.magnitude * row.target.value));
+  tensors.norm_gradients[blockIdx.x] = how.radius > 0 ? T(0) : static_cast<T>(norm_gradient);
+}
+
+// v = u / (|x| |w|) times the gradient of the loss. Reads u, writes v: 2 T, the floor.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    scale_gradients(const T* gradients, const T* inv_feature_norms, const T* inv_weight_norms, const T* outer,
+                    T* scaled, const int classes) {
+  const std::int64_t row = blockIdx.x, first = row * classes;
+  const T factor = static_cast<T>(double(*outer) * double(inv_feature_norms[row]));
+  const Columns<width> own;
+  for (int j = own.first; j < classes; j += own.step) {
+    auto pack = load<width>(gradients + first + j);
+    const auto inverses = load<width>(inv_weight_norms + j);
+    for (int k = 0; k < width; ++k) pack.values[k] *= factor * inverses.values[k];
+    store(scaled + first + j, pack);
+  }
+}
+
+// 1 where fewer than `top` classes are ahead of the label's, else 0. Ties go to the lower class; a NaN is ahead of
+// every number. Reads the logits once: 1 T, the floor.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    find_correct(const T* logits, const std::int32_t* labels, double* correct, const int classes, const int top) {
+  const T* row = logits + static_cast<std::int64_t>(blockIdx.x) * classes;
+  const Label label = read_label(labels, classes);
+  const T own_logit = row[label.index];
+  const Columns<width> own;
+  int ahead = 0;
+  for (int j = own.first; j < classes; j += own.step) {
+    const auto pack = load<width>(row + j);
+    for (int k = 0; k < width; ++k) {
+      const T logit = pack.values[k];
+      ahead += !(logit <= own_logit) || (logit == own_logit && j + k < label.index);
+    }
+  }
+  ahead = row_sum(ahead);
+  if (threadIdx.x == 0) correct[blockIdx.x] = label.valid && ahead < top;
+}
+
+}  // namespace
+
+void CudaBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
+                                        const Tensor& loss, const Tensor& dlogits) {
+  constexpr auto op = "softmax_cross_entropy";
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  const Tensor losses = scratch(DType::f64, {batch});
+  by_column(logits, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    launch_rows({op, stream_, logits.shape, width}, cross_entropy_rows<T, decltype(width)::value>, logits.read<T>(),
+                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(classes),
+                label_smoothing / double(classes), 1 - label_smoothing);
+  });
+  sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
+}
+
+void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const Tensor& labels, const Tensor& loss,
+                                          const Tensor& logits, const Tensor& theta, const AngularSoftmaxSaved& saved,
+                                          const AngularSoftmaxOptions& options) {
+  constexpr auto op = "angular_softmax_forward";
+  const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
+  const Tensor feature_norms = scratch(DType::f64, {batch});
+  const Tensor losses_and_angles = scratch(DType::f64, {2, batch});
+  const Varying annealing = varying(options.annealing);
+  measure_rows(op, stream_, x, options.eps, feature_norms, saved.inv_feature_norm);
+  measure_rows(op, stream_, w, options.eps, {}, saved.inv_weight_norm);
+  by_column(logits, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    gemm_->multiply<T, T>(op, {batch, classes, features}, {x.read<T>(), features}, {w.read<T>(), features, true},
+                          {saved.cosine.write<T>(), classes}, Precision::fp32);
+    const AngularTensors<T> tensors{labels.read<std::int32_t>(),
+                                    feature_norms.read<double>(),
+                                    saved.inv_feature_norm.read<T>(),
+                                    saved.inv_weight_norm.read<T>(),
+                                    saved.cosine.write<T>(),
+                                    logits.write<T>(),
+                                    saved.cosine_gradient.write<T>(),
+                                    saved.norm_gradient.write<T>(),
+                                    losses_and_angles.write<double>(),
+                                    losses_and_angles.write<double>() + batch,
+                                    static_cast<int>(classes)};
+    math::by_angular<T>(options.angular, options.k, [&](const auto& g) {
+      using G = std::decay_t<decltype(g)>;
+      launch_rows({op, stream_, logits.shape, width}, angular_rows<T, G, decltype(width)::value>, tensors,
+                  AngularLogits<G>{g, options.margin, options.radius, annealing});
+    });
+  });
+  sum_into(op, stream_, losses_and_angles, DividedBy{double(batch)}, loss, theta);
+}
+
+// With v_ij = u_ij / (|x_i| |w_j|): dx = v w and dw = v' x without their parts along x and w, and dL/d|x| along x.
+void CudaBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
+                                           const Tensor& dloss, const Tensor& dx, const Tensor& dw) {
+  constexpr auto op = "angular_softmax_backward";
+  const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
+  const Tensor scaled = scratch(x.dtype, {batch, classes});
+  by_column(scaled, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    launch_rows({op, stream_, scaled.shape, width}, scale_gradients<T, decltype(width)::value>,
+                saved.cosine_gradient.read<T>(), saved.inv_feature_norm.read<T>(), saved.inv_weight_norm.read<T>(),
+                dloss.read<T>(), scaled.write<T>(), static_cast<int>(classes));
+    const T* v = scaled.read<T>();
+    if (dx) {
+      gemm_->multiply<T, T>(op, {batch, features, classes}, {v, classes}, {w.read<T>(), features},
+                            {dx.write<T>(), features}, Precision::fp32);
+    }
+    if (dw) {
+      gemm_->multiply<T, T>(op, {classes, features, batch}, {v, classes, true}, {x.read<T>(), features},
+                            {dw.write<T>(), features}, Precision::fp32);
+    }
+  });
+  if (dx) project_gradients(op, stream_, x, saved.inv_feature_norm, {saved.norm_gradient, dloss}, dx);
+  if (dw) project_gradients(op, stream_, w, saved.inv_weight_norm, {}, dw);
+}
+
+void CudaBackend::count_correct(const Tensor& logits, const Tensor& labels, int top, const Tensor& correct) {
+  constexpr auto op = "count_correct";
+  const Tensor found = scratch(DType::f64, {logits.shape[0]});
+  by_column(logits, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    launch_rows({op, stream_, logits.shape, width}, find_correct<T, decltype(width)::value>, logits.read<T>(),
+                labels.read<std::int32_t>(), found.write<double>(), static_cast<int>(logits.shape[1]), top);
+  });
+  sum_into(op, stream_, found, DividedBy{1}, correct);
+}
+
+}  // namespace sn::cuda

@@ -1,0 +1,80 @@
+#include "cuda/backend.h"
+#include "cuda/directions.h"
+
+namespace sn::cuda {
+namespace {
+
+// Reads w, again from cache, and writes its rows brought to unit length: 2 T, the floor. A zero row stays zero, and so
+// is its inverse norm.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    normalize_rows(const T* matrix, const int columns, const double eps, T* units, T* inverse_norms) {
+  const std::int64_t row = blockIdx.x, first = row * columns;
+  const double norm = row_norm<width>(matrix + first, columns);
+  const T inverse = norm > 0 ? static_cast<T>(math::direction_inverse(norm, eps)) : T(0);
+  if (threadIdx.x == 0) inverse_norms[row] = inverse;
+  const Columns<width> own;
+  for (int j = own.first; j < columns; j += own.step) {
+    auto pack = load<width>(matrix + first + j);
+    for (T& value : pack.values) value *= inverse;
+    store(units + first + j, pack);
+  }
+}
+
+// In: the Gram matrix; out: 4 (gram - I) / |w_row|, and the row's squares of gram - I. No inverse norms: 1. Reads the
+// matrix, writes it: 2 T, the floor.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    differ_from_identity(T* gram, const T* inverse_norms, double* row_squares, const int rows) {
+  const std::int64_t row = blockIdx.x;
+  const T factor = T(4) * (inverse_norms != nullptr ? inverse_norms[row] : T(1));
+  T* values = gram + row * rows;
+  double squares = 0;
+  const Columns<width> own;
+  for (int j = own.first; j < rows; j += own.step) {
+    auto pack = load<width>(values + j);
+    for (int k = 0; k < width; ++k) {
+      const T difference = pack.values[k] - T(j + k == row);
+      squares += double(difference) * double(difference);
+      pack.values[k] = difference * factor;
+    }
+    store(values + j, pack);
+  }
+  squares = row_sum(squares);
+  if (threadIdx.x == 0) row_squares[row] = squares;
+}
+
+}  // namespace
+
+// With the rows u of w (normalised or not) and D = U U^T - I: loss = |D|^2, dL/dU = 4 D U, and through the
+// normalisation dw = (dU - u (u . dU)) / |w|.
+void CudaBackend::orthogonality(const Tensor& w, bool normalized, double eps, const Tensor& loss, const Tensor& dw) {
+  constexpr auto op = "orthogonality";
+  const std::int64_t rows = w.shape[0], columns = w.count() / rows;
+  Tensor matrix = w;
+  matrix.shape = {rows, columns};
+  Tensor units = matrix, inverse_norms;
+  if (normalized) {
+    units = scratch(w.dtype, matrix.shape);
+    inverse_norms = scratch(w.dtype, {rows});
+    by_column(matrix, [&](auto tag, auto width) {
+      using T = decltype(tag);
+      launch_rows({op, stream_, matrix.shape, width}, normalize_rows<T, decltype(width)::value>, matrix.read<T>(),
+                  static_cast<int>(columns), eps, units.write<T>(), inverse_norms.write<T>());
+    });
+  }
+  const Tensor gram = scratch(w.dtype, {rows, rows}), row_squares = scratch(DType::f64, {rows});
+  by_column(gram, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    const Matrix<const T> u{units.read<T>(), columns}, u_transposed{units.read<T>(), columns, true};
+    gemm_->multiply<T, T>(op, {rows, rows, columns}, u, u_transposed, {gram.write<T>(), rows}, Precision::fp32);
+    launch_rows({op, stream_, gram.shape, width}, differ_from_identity<T, decltype(width)::value>, gram.write<T>(),
+                inverse_norms.read<T>(), row_squares.write<double>(), static_cast<int>(rows));
+    gemm_->multiply<T, T>(op, {rows, columns, rows}, {gram.read<T>(), rows}, u, {dw.write<T>(), columns},
+                          Precision::fp32);
+  });
+  sum_into(op, stream_, row_squares, DividedBy{1}, loss);
+  if (normalized) project_gradients(op, stream_, matrix, inverse_norms, {}, dw);
+}
+
+}  // namespace sn::cuda

@@ -1,0 +1,16 @@
+// A number that may change from one replay of a captured graph to the next: kernels read it from `slot` where there is
+// one. CudaBackend::varying() makes them.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace sn::cuda {
+
+struct Varying {
+  double value;
+  const double* slot;
+
+  __device__ double get() const { return slot != nullptr ? *slot : value; }
+};
+
+}  // namespace sn::cuda
