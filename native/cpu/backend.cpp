@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/dispatch.h"
+#include "cpu/convolution.h"
 #include "cpu/dnnl.h"
 #include "cpu/system_memory.h"
 
@@ -13,7 +14,8 @@ namespace sn::cpu {
 CpuBackend::CpuBackend()
     : allocator_(std::make_shared<Allocator>(std::make_shared<SystemMemory>())),
       dnnl_(std::make_unique<DnnlState>(allocator_)),
-      loops_(best_loops()) {}
+      loops_(best_loops()),
+      convolutions_(std::make_unique<Convolutions>(*this, *dnnl_, loops_.winograd)) {}
 CpuBackend::~CpuBackend() = default;
 
 DeviceInfo CpuBackend::info() const {

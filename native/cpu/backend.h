@@ -10,8 +10,9 @@
 
 namespace sn::cpu {
 
-struct DnnlState;    // engine, stream, primitives by geometry (cpu/dnnl.h)
-struct FilterCache;  // what is derived from filters (cpu/dnnl.h)
+class Convolutions;  // by shape (cpu/convolution.h)
+struct DnnlState;    // engine, stream (cpu/dnnl.h)
+struct FilterCache;  // what is derived from filters (cpu/filter_cache.h)
 
 class CpuBackend final : public Backend {
  public:
@@ -106,6 +107,7 @@ class CpuBackend final : public Backend {
   std::shared_ptr<Allocator> allocator_;
   std::unique_ptr<DnnlState> dnnl_;
   const Loops& loops_;
+  std::unique_ptr<Convolutions> convolutions_;
 };
 
 }  // namespace sn::cpu

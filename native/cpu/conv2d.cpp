@@ -5,6 +5,7 @@
 
 #include "cpu/backend.h"
 #include "cpu/batch_norm.h"
+#include "cpu/convolution.h"
 #include "cpu/dnnl.h"
 
 namespace sn::cpu {
@@ -104,7 +105,7 @@ void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& 
   const float *input = x.read<float>(), *offset = bias.read<float>();
   float* output = y.write<float>();
   for_each_chunk(x, y, images_per_chunk(x, y), [&](std::int64_t images, std::int64_t from, std::int64_t to) {
-    dnnl_->convolution(Convolution::key(images, x, w, y, geometry, static_cast<bool>(bias)))
+    convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry, static_cast<bool>(bias)))
         .forward(input + from, w, offset, output + to);
     if (!of_y) return;
     normalize_pixels(loops_.f32.batch_norm, output + to, of_y, output + to, images * y.shape[1] * y.shape[2]);
@@ -117,7 +118,7 @@ void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& w, const T
   const float* gradient = dy.read<float>();
   float* output = dx.write<float>();
   for_each_chunk(dx, dy, images_per_chunk(dx, dy), [&](std::int64_t images, std::int64_t to, std::int64_t from) {
-    dnnl_->convolution(Convolution::key(images, dx, w, dy, geometry, false))
+    convolutions_->of(ConvolutionShape::of(images, dx, w, dy, geometry))
         .backward_data(gradient + from, w, output + to);
   });
 }
@@ -127,23 +128,20 @@ void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, cons
   if (x.dtype == DType::f64) return reference_conv_backward_weights(x, dy, dw, dbias, geometry);
   const float *input = x.read<float>(), *gradient = dy.read<float>();
   const std::int64_t chunk = adds_filter_gradients(dw) ? images_per_chunk(x, dy) : x.shape[0];
-  const bool several = chunk < x.shape[0];
-  const Tensor more_dw = several ? scratch(dw.dtype, dw.shape) : Tensor{};
-  const Tensor more_dbias = several && dbias ? scratch(dbias.dtype, dbias.shape) : Tensor{};
+  const Tensor more_dw = chunk < x.shape[0] ? scratch(dw.dtype, dw.shape) : Tensor{};
   for_each_chunk(x, dy, chunk, [&](std::int64_t images, std::int64_t from, std::int64_t to) {
-    const bool first = from == 0;
-    dnnl_->convolution(Convolution::key(images, x, dw, dy, geometry, static_cast<bool>(dbias)))
-        .backward_weights(input + from, gradient + to, (first ? dw : more_dw).write<float>(),
-                          (first ? dbias : more_dbias).write<float>());
-    if (first) return;
-    add(dw, more_dw, dw);
-    if (dbias) add(dbias, more_dbias, dbias);
+    const Tensor& chunk_dw = from == 0 ? dw : more_dw;
+    convolutions_->of(ConvolutionShape::of(images, x, dw, dy, geometry))
+        .backward_weights(input + from, gradient + to, chunk_dw.write<float>());
+    if (from > 0) add(dw, more_dw, dw);
   });
+  // The shift of a channel has the same gradient.
+  if (dbias) affine_backward(dy, {}, dy, {}, {}, dbias);
 }
 
 std::vector<double> CpuBackend::benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
                                                       const ConvGeometry& geometry, int repeats) {
-  Convolution direct(Convolution::key(x.shape[0], x, w, y, geometry, false), *dnnl_, Algorithms::direct);
+  DnnlConvolution direct(ConvolutionShape::of(x.shape[0], x, w, y, geometry), *dnnl_, DnnlConvolution::Algorithm::direct);
   return direct.benchmark(x.read<float>(), w, y.write<float>(), repeats);
 }
 

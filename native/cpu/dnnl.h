@@ -1,10 +1,8 @@
-// oneDNN, 2.x and 3.x behind one face: engine, stream, and convolution primitives cached by geometry.
+// oneDNN, 2.x and 3.x behind one face: engine, stream, and its convolutions.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,31 +14,9 @@
 #endif
 
 #include "core/allocator.h"
-#include "core/backend.h"
+#include "cpu/convolution.h"
 
 namespace sn::cpu {
-
-struct DnnlState;
-
-// What is derived from filters and kept with them until they change.
-struct FilterCache {
-  struct Packed {
-    dnnl::memory::desc layout;
-    dnnl::memory memory;
-    std::uint64_t revision;
-  };
-  std::vector<Packed> packed;  // in the layouts that primitives have asked for
-
-  Tensor unit, inverse_norms;  // w/|w| and 1/|w| (SphereConv)
-  NormGuard guard{};
-  std::uint64_t unit_revision = 0;
-};
-FilterCache& filter_cache(const Tensor& w);
-
-// Which of oneDNN's algorithms and layouts a convolution may use: the direct algorithm on images as they are, or what is
-// fastest. Winograd's, where oneDNN has it (AVX-512), does 3x3 filters in under half the time, reorders included; its
-// results are within 3e-6 of the largest.
-enum class Algorithms { direct, fastest };
 
 // What a pass reads or fills: the user's memory and, where the primitive wants another layout, memory in that. oneDNN
 // takes about a microsecond to make any of these: they are made once, and a run gives them its data.
@@ -56,20 +32,30 @@ struct ConvolutionArgument {
   dnnl::reorder reorder;  // of what is read into the wanted layout, of what was filled out of it; else empty
 };
 
-// The three passes of one convolution geometry on NHWC float32 memory. Filters come as O x kH x kW x I and are
-// packed as oneDNN likes them, once for every change; images are reordered where the algorithm asks for it.
-class Convolution {
+struct DnnlState {
+  explicit DnnlState(std::shared_ptr<Allocator> memory)
+      : engine(dnnl::engine::kind::cpu, 0), stream(engine), allocator(std::move(memory)) {}
+
+  dnnl::engine engine;
+  dnnl::stream stream;
+  std::shared_ptr<Allocator> allocator;  // for reordered images
+};
+
+// The convolution by oneDNN's primitives. Filters are packed as it likes them; images are reordered where the algorithm
+// asks for it.
+class DnnlConvolution final : public Convolution {
  public:
-  using Key = std::array<std::int64_t, 16>;
-  static Key key(std::int64_t images, const Tensor& x, const Tensor& w, const Tensor& y, const ConvGeometry&,
-                 bool with_bias);
+  // The direct algorithm on images as they are or on blocks of channels, or Winograd's in its own layouts.
+  enum class Algorithm { direct, blocked, winograd };
+  // Whether the reorders to blocks pay.
+  static bool suits_blocks(const ConvolutionShape& shape);
 
-  Convolution(const Key& key, DnnlState& state, Algorithms algorithms);
+  // Throws dnnl::error where oneDNN does not have the algorithm for the forward pass.
+  DnnlConvolution(const ConvolutionShape& shape, DnnlState& state, Algorithm algorithm);
 
-  void forward(const float* x, const Tensor& w, const float* bias, float* y);
-  void backward_data(const float* dy, const Tensor& w, float* dx);
-  // dbias only for a geometry made with bias.
-  void backward_weights(const float* x, const float* dy, float* dw, float* dbias);
+  void forward(const float* x, const Tensor& w, const float* bias, float* y) override;
+  void backward_data(const float* dy, const Tensor& w, float* dx) override;
+  void backward_weights(const float* x, const float* dy, float* dw) override;
 
   // Milliseconds of each pass with packing left out (spherenet bench): forward, backward data, backward weights.
   std::vector<double> benchmark(const float* x, const Tensor& w, float* y, int repeats);
@@ -84,47 +70,28 @@ class Convolution {
   struct Pass {
     dnnl::primitive primitive;
     ConvolutionArgument x, w, y;
-    dnnl::memory bias;
   };
 
   dnnl::memory::desc images_for(const dnnl::memory::desc& plain, dnnl::algorithm algorithm) const;
   dnnl::convolution_forward::primitive_desc describe_forward(dnnl::algorithm algorithm) const;
+  template <typename Make>
+  auto with_algorithm(Make&& make) const;
   Pass make_forward() const;
   Pass make_backward_data() const;
   Pass make_backward_weights() const;
   Pass& backward_data_pass();
   Pass& backward_weights_pass();
   dnnl_memory_t packed(const Tensor& w, ConvolutionArgument& filters);
-  dnnl::memory bias_memory() const;
   void run(const Pass& pass, std::initializer_list<dnnl_exec_arg_t> arguments) const;
 
   DnnlState& state_;
-  bool with_bias_, try_winograd_;
-  bool blocked_;  // the direct algorithm on blocks of channels
+  Algorithm algorithm_;
   Descriptions plain_;  // as memory is
   dnnl::memory::desc w_any_;
+  dnnl::memory bias_;  // empty without
 
   Pass forward_;
   std::optional<Pass> backward_data_, backward_weights_;  // made when they are first asked for
 };
-
-struct DnnlState {
-  explicit DnnlState(std::shared_ptr<Allocator> memory)
-      : engine(dnnl::engine::kind::cpu, 0), stream(engine), allocator(std::move(memory)) {}
-
-  Convolution& convolution(const Convolution::Key& key);
-
-  dnnl::engine engine;
-  dnnl::stream stream;
-  std::shared_ptr<Allocator> allocator;  // for reordered images
-  std::map<Convolution::Key, std::unique_ptr<Convolution>> convolutions;
-};
-
-// Images that go through together: their input and output fill about half of a last-level cache share of two cores, so
-// that reorders and our own passes find them there. All chunks are of one size, as far as it goes.
-std::int64_t images_per_chunk(const Tensor& x, const Tensor& y);
-
-// Whether the filters' gradient is made of those of the chunks. Large filters cost more to add up than images to read.
-bool adds_filter_gradients(const Tensor& w);
 
 }  // namespace sn::cpu

@@ -10,8 +10,9 @@
 #include "cpu/batch_norm.h"
 #include "cpu/columns.h"
 #include "cpu/conv2d.h"
+#include "cpu/convolution.h"
 #include "core/dispatch.h"
-#include "cpu/dnnl.h"
+#include "cpu/filter_cache.h"
 
 namespace sn::cpu {
 namespace {
@@ -142,7 +143,7 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const T
       loops.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
                           options.guard.add);
       if constexpr (std::is_same_v<T, float>) {
-        dnnl_->convolution(Convolution::key(images, x, w, y, geometry, false))
+        convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
             .forward(chunk_input, filter.unit, nullptr, chunk_kept);
       } else {
         reference_conv_forward(x, filter.unit, {}, kept, geometry);
@@ -203,7 +204,7 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
       if (dx) {
         T* chunk_dx = dx.write<T>() + first * pixels * channels;
         if constexpr (std::is_same_v<T, float>) {
-          dnnl_->convolution(Convolution::key(images, x, w, dy, geometry, false))
+          convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
               .backward_data(chunk_v, filter.unit, chunk_dx);
         } else {
           reference_conv_backward_data(v, filter.unit, dx, geometry);
@@ -214,8 +215,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
       if (!dw || !adds) continue;
       const Tensor& chunk_dw = first == 0 ? dw : more_dw;
       if constexpr (std::is_same_v<T, float>) {
-        dnnl_->convolution(Convolution::key(images, x, w, dy, geometry, false))
-            .backward_weights(chunk_input, chunk_v, chunk_dw.write<T>(), nullptr);
+        convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
+            .backward_weights(chunk_input, chunk_v, chunk_dw.write<T>());
       } else {
         reference_conv_backward_weights(x, v, chunk_dw, {}, geometry);
       }

@@ -3,22 +3,12 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/loops/loops.h"
+#include "usable_loops.h"
 
 using namespace sn;
 using namespace sn::cpu;
 
 namespace {
-
-std::vector<const Loops*> usable_loops() {
-  std::vector<const Loops*> all{&isa_baseline::loops()};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&isa_avx2::loops());
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    all.push_back(&isa_avx512::loops());
-  }
-  return all;
-}
 
 constexpr int positions = 37, filters = 21, most_copies = 16, columns = most_copies * filters;
 

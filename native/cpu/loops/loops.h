@@ -150,8 +150,32 @@ struct Table {
   OptimizerLoops<T> optimizer;
 };
 
+// A 3x3 convolution of stride 1 as Winograd's algorithm runs it, or the gradient of its input, which is one too.
+struct WinogradExtents {
+  std::int64_t images;
+  int in_h, in_w, channels, out_h, out_w, filters, padding_h, padding_w;
+};
+
+constexpr int winograd_planes = 36;  // numbers that stand for a tile of an image, for a filter and for a tile of products
+constexpr int winograd_panel = 16;  // outputs that lie together
+constexpr int winograd_panels(int outputs) { return (outputs + winograd_panel - 1) / winograd_panel; }
+
+struct WinogradLoops {
+  // Packs O x 3 x 3 x I for `forward`: winograd_planes * inputs * winograd_panels(outputs) * winograd_panel numbers.
+  // Inputs are channels and outputs filters, unless they go back, from the output's gradient to the input's.
+  void (*transform_filters)(const float* w, float* packed, int filters, int channels, bool back);
+
+  // The numbers that `room` must have, for the threads there are.
+  std::int64_t (*forward_room)(const WinogradExtents&);
+  void (*forward)(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents&, float* room);
+
+  std::int64_t (*backward_weights_room)(const WinogradExtents&);
+  void (*backward_weights)(const float* x, const float* dy, float* dw, const WinogradExtents&, float* room);
+};
+
 struct Loops {
   const char* isa;
+  WinogradLoops winograd;
   Table<float> f32;
   Table<double> f64;
 

@@ -15,5 +15,6 @@ template <typename T>
 BatchNormLoops<T> make_batch_norm_loops();
 template <typename T>
 OptimizerLoops<T> make_optimizer_loops();
+WinogradLoops make_winograd_loops();
 
 }  // namespace sn::cpu::SN_ISA

@@ -15,7 +15,7 @@ Table<T> make_table() {
 
 const Loops& loops() {
   constexpr int prefix = 4;  // "isa_"
-  static const Loops all = {SN_TEXT(SN_ISA) + prefix, make_table<float>(), make_table<double>()};
+  static const Loops all = {SN_TEXT(SN_ISA) + prefix, make_winograd_loops(), make_table<float>(), make_table<double>()};
   return all;
 }
 

@@ -1,0 +1,53 @@
+#include "cpu/convolution.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "cpu/dnnl.h"
+#include "cpu/winograd.h"
+
+namespace sn::cpu {
+namespace {
+
+bool winograd_allowed() {
+  static const char* asked = std::getenv("SPHERENET_WINOGRAD");
+  return asked == nullptr || std::strcmp(asked, "off") != 0;
+}
+
+constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
+
+}  // namespace
+
+std::unique_ptr<Convolution> Convolutions::make(const ConvolutionShape& shape) {
+  using Algorithm = DnnlConvolution::Algorithm;
+  const auto of_dnnl = [&](Algorithm algorithm) { return std::make_unique<DnnlConvolution>(shape, dnnl_, algorithm); };
+  if (winograd_allowed() && WinogradConvolution::suits(shape)) {
+    // oneDNN has it with AVX-512, in some versions; on few channels it is slow.
+    if (std::min(shape.channels, shape.filters) >= 32) {
+      try {
+        return of_dnnl(Algorithm::winograd);
+      } catch (const dnnl::error&) {
+      }
+    }
+    return std::make_unique<WinogradConvolution>(shape, backend_, winograd_);
+  }
+  return of_dnnl(DnnlConvolution::suits_blocks(shape) ? Algorithm::blocked : Algorithm::direct);
+}
+
+Convolution& Convolutions::of(const ConvolutionShape& shape) {
+  auto& entry = made_[shape];
+  if (!entry) entry = make(shape);
+  return *entry;
+}
+
+bool adds_filter_gradients(const Tensor& w) { return static_cast<std::int64_t>(w.bytes()) < chunk_bytes / 2; }
+
+std::int64_t images_per_chunk(const Tensor& x, const Tensor& y) {
+  const std::int64_t images = x.shape[0];
+  const auto bytes = static_cast<std::int64_t>(x.bytes() + 2 * y.bytes());
+  const std::int64_t chunks = std::clamp<std::int64_t>((bytes + chunk_bytes - 1) / chunk_bytes, 1, images);
+  return (images + chunks - 1) / chunks;
+}
+
+}  // namespace sn::cpu

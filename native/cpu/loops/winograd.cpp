@@ -1,0 +1,457 @@
+// Winograd's F(4x4, 3x3): a tile of 4x4 outputs is 36 products a channel and filter instead of 144. Tiles, filters and
+// gradients are transformed (evaluated at the points 0, +-5/8, +-3/2 and infinity, which keep the rounding small), 36
+// matrix products do the work, and the way back is interpolation. The gradient of the filters has the same points.
+#include <omp.h>
+
+#include "cpu/loops/make.h"
+#include "cpu/loops/parallel.h"
+
+namespace sn::cpu::SN_ISA {
+namespace {
+
+constexpr int panel = winograd_panel;
+constexpr int points = 6;  // along each axis
+constexpr int planes = winograd_planes;
+static_assert(planes == points * points);
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64, block_rows = 12;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32, block_rows = 6;
+#else
+constexpr int vector_bytes = 16, block_rows = 3;
+#endif
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(float));
+constexpr int panel_vectors = panel / lanes;
+typedef float Vector __attribute__((vector_size(vector_bytes)));
+
+constexpr float a = 0.625F, b = 1.5F, a2 = a * a, b2 = b * b;
+
+// One over the product of a point's distances from the others. They go with the filters, of which there is least.
+constexpr float weight_0 = 1 / (a2 * b2), weight_a = 1 / (2 * a2 * (a2 - b2)), weight_b = 1 / (2 * b2 * (b2 - a2));
+
+// Along one axis, on vectors or single numbers that lie `step` apart.
+
+// The six pixels of a tile of the input, at the points.
+template <typename V>
+inline __attribute__((always_inline)) void transform_input(const V* d, int step, V* out, int out_step) {
+  const V d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+  const V even_a = d4 - b2 * d2, odd_a = a * (d3 - b2 * d1);
+  const V even_b = d4 - a2 * d2, odd_b = b * (d3 - a2 * d1);
+  out[0] = (d4 - (a2 + b2) * d2) + (a2 * b2) * d0;
+  out[out_step] = even_a + odd_a;
+  out[2 * out_step] = even_a - odd_a;
+  out[3 * out_step] = even_b + odd_b;
+  out[4 * out_step] = even_b - odd_b;
+  out[5 * out_step] = (d5 - (a2 + b2) * d3) + (a2 * b2) * d1;
+}
+
+// Three taps of a filter: as coefficients of a polynomial, at the points.
+template <typename V>
+inline __attribute__((always_inline)) void transform_taps(const V* w, int step, V* out, int out_step) {
+  const V w0 = w[0], w1 = w[step], w2 = w[2 * step];
+  const V even_a = weight_a * (w0 + a2 * w2), odd_a = (weight_a * a) * w1;
+  const V even_b = weight_b * (w0 + b2 * w2), odd_b = (weight_b * b) * w1;
+  out[0] = weight_0 * w0;
+  out[out_step] = even_a + odd_a;
+  out[2 * out_step] = even_a - odd_a;
+  out[3 * out_step] = even_b + odd_b;
+  out[4 * out_step] = even_b - odd_b;
+  out[5 * out_step] = w2;
+}
+
+// The transpose of it: the gradient of three taps.
+template <typename V>
+inline __attribute__((always_inline)) void gradient_of_taps(const V* m, int step, V* out, int out_step) {
+  const V sum_a = weight_a * (m[step] + m[2 * step]), difference_a = (weight_a * a) * (m[step] - m[2 * step]);
+  const V sum_b = weight_b * (m[3 * step] + m[4 * step]), difference_b = (weight_b * b) * (m[3 * step] - m[4 * step]);
+  out[0] = weight_0 * m[0] + sum_a + sum_b;
+  out[out_step] = difference_a + difference_b;
+  out[2 * out_step] = (m[5 * step] + a2 * sum_a) + b2 * sum_b;
+}
+
+// Four values of the output's gradient, at the points.
+template <typename V>
+inline __attribute__((always_inline)) void evaluate(const V* d, int step, V* out, int out_step) {
+  const V d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+  const V even_a = d0 + a2 * d2, odd_a = a * (d1 + a2 * d3);
+  const V even_b = d0 + b2 * d2, odd_b = b * (d1 + b2 * d3);
+  out[0] = d0;
+  out[out_step] = even_a + odd_a;
+  out[2 * out_step] = even_a - odd_a;
+  out[3 * out_step] = even_b + odd_b;
+  out[4 * out_step] = even_b - odd_b;
+  out[5 * out_step] = d3;
+}
+
+// The transpose of it: four outputs from the products at the points.
+template <typename V>
+inline __attribute__((always_inline)) void interpolate(const V* m, int step, V* out, int out_step) {
+  const V sum_a = m[step] + m[2 * step], difference_a = a * (m[step] - m[2 * step]);
+  const V sum_b = m[3 * step] + m[4 * step], difference_b = b * (m[3 * step] - m[4 * step]);
+  out[0] = m[0] + sum_a + sum_b;
+  out[out_step] = difference_a + difference_b;
+  out[2 * out_step] = a2 * sum_a + b2 * sum_b;
+  out[3 * out_step] = (m[5 * step] + a2 * difference_a) + b2 * difference_b;
+}
+
+// Where a transformed tile goes: plane of a point, panel of channels, tile, channel in the panel.
+struct Layout {
+  std::int64_t plane, panel_size, tile;
+
+  inline __attribute__((always_inline)) std::int64_t offset(std::int64_t at, int channel) const {
+    return at * tile + channel / panel * panel_size + channel % panel;
+  }
+};
+
+// Planes whose distance is a power of two would share few sets of the cache.
+constexpr std::int64_t plane_gap = 16;
+
+// Tiles as rows, the channels side by side.
+inline Layout in_rows(std::int64_t tiles, int width) { return {tiles * width + plane_gap, panel, width}; }
+// Panels of channels one after the other, so that a product over tiles reads memory in order.
+inline Layout in_panels(std::int64_t tiles, int channels) {
+  return {tiles * winograd_panels(channels) * panel + plane_gap, tiles * panel, panel};
+}
+
+// Calls part(first channel, vector or number of the type to use) over all channels.
+template <typename Part>
+inline __attribute__((always_inline)) void for_each_vector(int channels, Part part) {
+  int c = 0;
+  for (; c + lanes <= channels; c += lanes) part(c, Vector{});
+  for (; c < channels; ++c) part(c, 0.0F);
+}
+
+template <typename V>
+inline __attribute__((always_inline)) V load(const float* from) {
+  V value;
+  __builtin_memcpy(&value, from, sizeof(V));
+  return value;
+}
+template <typename V>
+inline __attribute__((always_inline)) void store(float* to, V value) {
+  __builtin_memcpy(to, &value, sizeof(V));
+}
+
+struct Place {
+  std::int64_t image;
+  int row, column;  // of the tile's first output
+};
+inline Place place_of(std::int64_t tile, int tiles_h, int tiles_w) {
+  const std::int64_t row = tile / tiles_w;
+  return {row / tiles_h, static_cast<int>(row % tiles_h) * 4, static_cast<int>(tile % tiles_w) * 4};
+}
+
+// size x size pixels from (row, column) on; those outside of the map are `zeros`.
+template <int size>
+struct Pixels {
+  const float* at[size * size];
+
+  Pixels(const float* map, int height, int width, int channels, int row, int column, const float* zeros) {
+    for (int i = 0; i < size; ++i)
+      for (int j = 0; j < size; ++j) {
+        const int h = row + i, w = column + j;
+        const bool inside = h >= 0 && h < height && w >= 0 && w < width;
+        at[i * size + j] = inside ? map + (static_cast<std::int64_t>(h) * width + w) * channels : zeros;
+      }
+  }
+};
+
+inline Pixels<6> input_pixels(const float* x, const WinogradExtents& e, const Place& at, const float* zeros) {
+  return {x + at.image * e.in_h * e.in_w * e.channels, e.in_h, e.in_w, e.channels, at.row - e.padding_h,
+          at.column - e.padding_w, zeros};
+}
+
+// A tile of the input at all points, to slot `slot` of `out`.
+void input_tile(const Pixels<6>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
+  for_each_vector(channels, [&](int c, auto kind) {
+    using V = decltype(kind);
+    V half[planes];
+    for (int j = 0; j < 6; ++j) {
+      V column[6];
+      for (int i = 0; i < 6; ++i) column[i] = load<V>(pixels.at[i * 6 + j] + c);
+      transform_input(column, 1, half + j, points);
+    }
+    float* to = out + layout.offset(slot, c);
+    const std::int64_t plane = layout.plane;
+    for (int i = 0; i < points; ++i) {
+      V row[points];
+      transform_input(half + i * points, 1, row, 1);
+      for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
+    }
+  });
+}
+
+// A tile of the output's gradient at all points.
+void gradient_tile(const Pixels<4>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
+  for_each_vector(channels, [&](int c, auto kind) {
+    using V = decltype(kind);
+    V half[points * 4];
+    for (int j = 0; j < 4; ++j) {
+      V column[4];
+      for (int i = 0; i < 4; ++i) column[i] = load<V>(pixels.at[i * 4 + j] + c);
+      evaluate(column, 1, half + j, 4);
+    }
+    float* to = out + layout.offset(slot, c);
+    const std::int64_t plane = layout.plane;
+    for (int i = 0; i < points; ++i) {
+      V row[points];
+      evaluate(half + i * 4, 1, row, 1);
+      for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
+    }
+  });
+}
+
+// 4x4 outputs, those inside of the map, from the products at all points.
+void output_tile(const float* products, const Layout& layout, std::int64_t slot, const float* bias, float* map,
+                 int height, int width, int channels, const Place& place) {
+  const int rows = height - place.row < 4 ? height - place.row : 4;
+  const int columns = width - place.column < 4 ? width - place.column : 4;
+  float* corner = map + (static_cast<std::int64_t>(place.row) * width + place.column) * channels;
+  for_each_vector(channels, [&](int c, auto kind) {
+    using V = decltype(kind);
+    const float* from = products + layout.offset(slot, c);
+    V half[4 * points];
+    for (int j = 0; j < points; ++j) {
+      V column[points];
+      for (int i = 0; i < points; ++i) column[i] = load<V>(from + (i * points + j) * layout.plane);
+      interpolate(column, 1, half + j, points);
+    }
+    const V offset = bias ? load<V>(bias + c) : V{};
+    for (int i = 0; i < rows; ++i) {
+      V row[4];
+      interpolate(half + i * points, 1, row, 1);
+      float* to = corner + static_cast<std::int64_t>(i) * width * channels + c;
+      for (int j = 0; j < columns; ++j) store<V>(to + j * channels, row[j] + offset);
+    }
+  });
+}
+
+// out[row][panel] = sum over depth of left[row, depth] right[depth][panel], the depth at least 1
+struct Product {
+  const float* left;
+  std::int64_t left_row, left_step;
+  const float* right;  // a panel
+  float* out;
+  std::int64_t out_row;
+  std::int64_t depth;
+};
+
+// A product of few rows, which may add to what is there. Its sums are set to zero one by one, and there is no way past
+// the loop: so the compiler keeps them in registers.
+template <int rows, bool adds>
+void multiply(const float* left, std::int64_t left_row, std::int64_t left_step, const float* right, float* out,
+              std::int64_t out_row, std::int64_t depth) {
+  Vector sums[rows][panel_vectors];
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < panel_vectors; ++v) sums[r][v] = Vector{};
+  do {
+    Vector factors[panel_vectors];
+    for (int v = 0; v < panel_vectors; ++v) factors[v] = load<Vector>(right + v * lanes);
+    for (int r = 0; r < rows; ++r) {
+      const float factor = left[r * left_row];
+      for (int v = 0; v < panel_vectors; ++v) sums[r][v] += factor * factors[v];
+    }
+    left += left_step;
+    right += panel;
+  } while (--depth > 0);
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < panel_vectors; ++v) {
+      float* to = out + r * out_row + v * lanes;
+      store<Vector>(to, adds ? load<Vector>(to) + sums[r][v] : sums[r][v]);
+    }
+}
+
+// What is left over by blocks of block_rows.
+template <int rows, bool adds>
+void multiply_rest(const Product& p, int count) {
+  if (count == rows) return multiply<rows, adds>(p.left, p.left_row, p.left_step, p.right, p.out, p.out_row, p.depth);
+  if constexpr (rows > 1) multiply_rest<rows - 1, adds>(p, count);
+}
+
+template <bool adds>
+void multiply_rows(Product p, std::int64_t rows) {
+  for (; rows >= block_rows; rows -= block_rows) {
+    multiply<block_rows, adds>(p.left, p.left_row, p.left_step, p.right, p.out, p.out_row, p.depth);
+    p.left += block_rows * p.left_row;
+    p.out += block_rows * p.out_row;
+  }
+  if (rows > 0) multiply_rest<block_rows - 1, adds>(p, static_cast<int>(rows));
+}
+
+// Filters at all points: [point][panel of outputs][input][panel]. Where they go `back`, to the input's gradient, they
+// are turned round and inputs are outputs.
+void transform_filters(const float* w, float* out, int filters, int channels, bool back) {
+  const int outputs = back ? channels : filters, inputs = back ? filters : channels;
+  const std::int64_t pairs = std::int64_t{winograd_panels(outputs)} * inputs;
+  in_shares(pairs, pairs * panel * 9 > parallel_threshold / 4, [=](Range range) {
+    for (std::int64_t pair = range.begin; pair < range.end; ++pair) {
+      const std::int64_t first = pair / inputs * panel, input = pair % inputs;
+      float taps[9 * panel] = {};
+      for (int t = 0; t < 9; ++t) {
+        const int tap = back ? 8 - t : t;
+        for (std::int64_t o = first; o < outputs && o < first + panel; ++o)
+          taps[t * panel + o - first] = back ? w[(input * 9 + tap) * channels + o] : w[(o * 9 + tap) * channels + input];
+      }
+      for (int v = 0; v < panel; v += lanes) {
+        Vector values[9], half[points * 3], row[points];
+        for (int t = 0; t < 9; ++t) values[t] = load<Vector>(taps + t * panel + v);
+        for (int j = 0; j < 3; ++j) transform_taps(values + j, 3, half + j, 3);
+        for (int i = 0; i < points; ++i) {
+          transform_taps(half + i * 3, 1, row, 1);
+          for (int j = 0; j < points; ++j) store<Vector>(out + ((i * points + j) * pairs + pair) * panel + v, row[j]);
+        }
+      }
+    }
+  });
+}
+
+// The gradient of the filters from that at all points, which lies as filters do.
+void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Range pairs) {
+  const std::int64_t all = std::int64_t{winograd_panels(e.filters)} * e.channels;
+  for (std::int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
+    const std::int64_t first = pair / e.channels * panel, channel = pair % e.channels;
+    float taps[9 * panel];
+    for (int v = 0; v < panel; v += lanes) {
+      Vector half[3 * points], column[points], row[3];
+      for (int j = 0; j < points; ++j) {
+        for (int i = 0; i < points; ++i) column[i] = load<Vector>(sums + ((i * points + j) * all + pair) * panel + v);
+        gradient_of_taps(column, 1, half + j, points);
+      }
+      for (int i = 0; i < 3; ++i) {
+        gradient_of_taps(half + i * points, 1, row, 1);
+        for (int j = 0; j < 3; ++j) store<Vector>(taps + (i * 3 + j) * panel + v, row[j]);
+      }
+    }
+    for (std::int64_t o = first; o < e.filters && o < first + panel; ++o)
+      for (int t = 0; t < 9; ++t) dw[(o * 9 + t) * e.channels + channel] = taps[t * panel + o - first];
+  }
+}
+
+std::int64_t tiles_of(const WinogradExtents& e) {
+  return e.images * ((e.out_h + 3) / 4) * ((e.out_w + 3) / 4);
+}
+
+// Tiles that a thread takes together: tiles and products stay in its second-level cache, and every thread gets some.
+std::int64_t tiles_together(const WinogradExtents& e) {
+  constexpr std::int64_t bytes = 320 << 10, most = 48;
+  const std::int64_t tile = std::int64_t{4} * planes * (e.channels + winograd_panels(e.filters) * panel);
+  const std::int64_t share = (tiles_of(e) + omp_get_max_threads() - 1) / omp_get_max_threads();
+  std::int64_t tiles = bytes / tile;
+  if (tiles > most) tiles = most;
+  if (tiles > share) tiles = share;
+  // Whole blocks, two at least: filters are read once for all.
+  const std::int64_t blocks = (tiles + block_rows - 1) / block_rows;
+  return (blocks > 2 ? blocks : 2) * block_rows;
+}
+
+// What pixels outside of the map read, at the start of the room.
+std::int64_t zeros_of(const WinogradExtents& e) { return e.channels > e.filters ? e.channels : e.filters; }
+
+std::int64_t forward_room(const WinogradExtents& e) {
+  const std::int64_t tiles = tiles_together(e);
+  const std::int64_t of_plane = in_rows(tiles, e.channels).plane + in_rows(tiles, winograd_panels(e.filters) * panel).plane;
+  return zeros_of(e) + (planes * of_plane + block_gap) * omp_get_max_threads();
+}
+
+void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* room) {
+  const int tiles_h = (e.out_h + 3) / 4, tiles_w = (e.out_w + 3) / 4;
+  const std::int64_t count = tiles_of(e), together = tiles_together(e);
+  const int panels = winograd_panels(e.filters);
+  const Layout in = in_rows(together, e.channels), out = in_rows(together, panels * panel);
+  float* zeros = room;
+  for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
+  room += zeros_of(e);
+  in_shares((count + together - 1) / together, count > together, [=](Range range) {
+    float* tiles = room + omp_get_thread_num() * (planes * (in.plane + out.plane) + block_gap);
+    float* products = tiles + planes * in.plane;
+    for (std::int64_t first = range.begin * together; first < range.end * together && first < count; first += together) {
+      const std::int64_t here = count - first < together ? count - first : together;
+      for (std::int64_t t = 0; t < here; ++t) {
+        const Place at = place_of(first + t, tiles_h, tiles_w);
+        input_tile(input_pixels(x, e, at, zeros), e.channels, tiles, in, t);
+      }
+      for (int point = 0; point < planes; ++point)
+        for (int p = 0; p < panels; ++p) {
+          const float* right = packed + (static_cast<std::int64_t>(point) * panels + p) * e.channels * panel;
+          float* to = products + point * out.plane + p * panel;
+          multiply_rows<false>({tiles + point * in.plane, in.tile, 1, right, to, out.tile, e.channels}, here);
+        }
+      for (std::int64_t t = 0; t < here; ++t) {
+        const Place at = place_of(first + t, tiles_h, tiles_w);
+        output_tile(products, out, t, bias, y + at.image * e.out_h * e.out_w * e.filters, e.out_h, e.out_w, e.filters, at);
+      }
+    }
+  });
+}
+
+// Tiles whose products are added up at once; the threads share them, in the last-level cache. Fewer would have the sums
+// of large filters in memory too often.
+std::int64_t tiles_added(const WinogradExtents& e) {
+  constexpr std::int64_t most = 256;
+  const std::int64_t count = tiles_of(e);
+  return count < most ? count : most;
+}
+
+std::int64_t backward_weights_room(const WinogradExtents& e) {
+  const std::int64_t tiles = tiles_added(e);
+  const std::int64_t sums = std::int64_t{panel} * winograd_panels(e.filters) * e.channels;
+  return zeros_of(e) + planes * (in_panels(tiles, e.channels).plane + in_panels(tiles, e.filters).plane + sums);
+}
+
+void backward_weights(const float* x, const float* dy, float* dw, const WinogradExtents& e, float* room) {
+  const int tiles_h = (e.out_h + 3) / 4, tiles_w = (e.out_w + 3) / 4;
+  const std::int64_t count = tiles_of(e), together = tiles_added(e);
+  const int panels = winograd_panels(e.filters), channel_panels = winograd_panels(e.channels);
+  const Layout in = in_panels(together, e.channels), out = in_panels(together, e.filters);
+  float* zeros = room;
+  float* tiles = zeros + zeros_of(e);
+  float* gradients = tiles + planes * in.plane;
+  float* sums = gradients + planes * out.plane;  // as filters lie
+  const std::int64_t sums_panel = static_cast<std::int64_t>(e.channels) * panel;
+  for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
+  if (e.filters % panel != 0) {
+    // Columns of a panel beyond the last filter are multiplied too.
+    for (std::int64_t i = 0; i < planes * out.plane; ++i) gradients[i] = 0;
+  }
+#pragma omp parallel
+  {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    for (std::int64_t first = 0; first < count; first += together) {
+      const std::int64_t here = count - first < together ? count - first : together;
+      const Range mine = share_of(here, thread, threads);
+      for (std::int64_t t = mine.begin; t < mine.end; ++t) {
+        const Place at = place_of(first + t, tiles_h, tiles_w);
+        input_tile(input_pixels(x, e, at, zeros), e.channels, tiles, in, t);
+        const float* map = dy + at.image * e.out_h * e.out_w * e.filters;
+        gradient_tile({map, e.out_h, e.out_w, e.filters, at.row, at.column, zeros}, e.filters, gradients, out, t);
+      }
+#pragma omp barrier
+      const Range work = share_of(planes * panels, thread, threads);
+      for (std::int64_t item = work.begin; item < work.end; ++item) {
+        const std::int64_t point = item / panels, p = item % panels;
+        for (int c = 0; c < channel_panels; ++c) {
+          const int width = e.channels - c * panel < panel ? e.channels - c * panel : panel;
+          const float* left = tiles + point * in.plane + c * in.panel_size;
+          const float* right = gradients + point * out.plane + p * out.panel_size;
+          const Product product{left, 1, panel, right, sums + item * sums_panel + c * panel * panel, panel, here};
+          if (first > 0) {
+            multiply_rows<true>(product, width);
+          } else {
+            multiply_rows<false>(product, width);
+          }
+        }
+      }
+#pragma omp barrier
+    }
+    filter_gradients(sums, dw, e, share_of(std::int64_t{panels} * e.channels, thread, threads));
+  }
+}
+
+}  // namespace
+
+WinogradLoops make_winograd_loops() {
+  return {transform_filters, forward_room, forward, backward_weights_room, backward_weights};
+}
+
+}  // namespace sn::cpu::SN_ISA
