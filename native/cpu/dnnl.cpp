@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "cpu/filter_cache.h"
+#include "cpu/threads.h"
 
 namespace sn::cpu {
 namespace {
@@ -79,6 +80,8 @@ DnnlConvolution::DnnlConvolution(const ConvolutionShape& s, DnnlState& state, Al
     : state_(state), algorithm_(algorithm) {
   const ConvGeometry& g = s.geometry;
   const std::int64_t channels = s.channels / g.groups;
+  multiply_adds_ = s.images * s.out_h * s.out_w * s.filters * g.kernel_h * g.kernel_w * channels;
+  const ThreadsFor threads(multiply_adds_);
   plain_.x = md(dims{s.images, s.channels, s.in_h, s.in_w}, f32, tag::nhwc);
   plain_.y = md(dims{s.images, s.filters, s.out_h, s.out_w}, f32, tag::nhwc);
   plain_.w = filter_desc(g.groups, s.filters, channels, g.kernel_h, g.kernel_w);
@@ -210,6 +213,7 @@ void DnnlConvolution::run(const Pass& pass, std::initializer_list<dnnl_exec_arg_
 }
 
 void DnnlConvolution::forward(const float* x, const Tensor& w, const float* bias, float* y) {
+  const ThreadsFor threads(multiply_adds_);
   Placed input(state_, forward_.x, x), output(state_, forward_.y, y);
   const dnnl_memory_t filters = packed(w, forward_.w);
   if (bias_) {
@@ -225,6 +229,7 @@ void DnnlConvolution::forward(const float* x, const Tensor& w, const float* bias
 }
 
 void DnnlConvolution::backward_data(const float* dy, const Tensor& w, float* dx) {
+  const ThreadsFor threads(multiply_adds_);
   Pass& pass = backward_data_pass();
   Placed gradient(state_, pass.y, dy), output(state_, pass.x, dx);
   run(pass, {{DNNL_ARG_DIFF_DST, gradient.filled()},
@@ -234,6 +239,7 @@ void DnnlConvolution::backward_data(const float* dy, const Tensor& w, float* dx)
 }
 
 void DnnlConvolution::backward_weights(const float* x, const float* dy, float* dw) {
+  const ThreadsFor threads(multiply_adds_);
   Pass& pass = backward_weights_pass();
   Placed input(state_, pass.x, x), gradient(state_, pass.y, dy), output(state_, pass.w, dw);
   run(pass, {{DNNL_ARG_SRC, input.filled()},

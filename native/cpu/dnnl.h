@@ -86,6 +86,7 @@ class DnnlConvolution final : public Convolution {
 
   DnnlState& state_;
   Algorithm algorithm_;
+  std::int64_t multiply_adds_;  // of a pass
   Descriptions plain_;  // as memory is
   dnnl::memory::desc w_any_;
   dnnl::memory bias_;  // empty without
