@@ -36,6 +36,7 @@ class Shape {
 
   void push(std::int64_t extent) { extents_[static_cast<std::size_t>(rank_++)] = extent; }
   int rank() const { return rank_; }
+  bool operator==(const Shape& other) const { return rank_ == other.rank_ && extents_ == other.extents_; }
   std::int64_t operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
   std::int64_t back() const { return extents_[static_cast<std::size_t>(rank_ - 1)]; }
   std::int64_t count() const {
@@ -64,8 +65,9 @@ class Storage {
   std::uint64_t revision() const { return revision_; }
   void touch() { ++revision_; }
 
-  // What the backend keeps beside the contents; dies with them.
+  // Of Tensor::derived; dies with the contents.
   std::shared_ptr<void> derived;
+  Shape derived_shape;
 
  private:
   Backend& backend_;
@@ -95,6 +97,16 @@ struct Tensor {
     if (!storage) return nullptr;
     storage->touch();
     return static_cast<T*>(storage->data());
+  }
+
+  // What the backend keeps beside the contents, made anew for another shape of them: tensors share a storage.
+  template <typename Derived>
+  Derived& derived() const {
+    if (!storage->derived || !(storage->derived_shape == shape)) {
+      storage->derived = std::make_shared<Derived>();
+      storage->derived_shape = shape;
+    }
+    return *static_cast<Derived*>(storage->derived.get());
   }
 };
 

@@ -141,7 +141,8 @@ void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, cons
 
 std::vector<double> CpuBackend::benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
                                                       const ConvGeometry& geometry, int repeats) {
-  DnnlConvolution direct(ConvolutionShape::of(x.shape[0], x, w, y, geometry), *dnnl_, DnnlConvolution::Algorithm::direct);
+  constexpr auto algorithm = DnnlConvolution::Algorithm::direct;
+  DnnlConvolution direct(ConvolutionShape::of(x.shape[0], x, w, y, geometry), *dnnl_, algorithm);
   return direct.benchmark(x.read<float>(), w, y.write<float>(), repeats);
 }
 

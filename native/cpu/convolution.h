@@ -33,8 +33,8 @@ struct ConvolutionShape {
   }
 };
 
-// The passes of one shape. Filters come as O x kH x kW x I; what an algorithm makes of them is kept with them until they
-// change.
+// The passes of one shape. Filters come as O x kH x kW x I; what an algorithm makes of them is kept with them until
+// they change.
 class Convolution {
  public:
   virtual ~Convolution() = default;

@@ -189,7 +189,7 @@ DnnlConvolution::Pass& DnnlConvolution::backward_weights_pass() {
 dnnl_memory_t DnnlConvolution::packed(const Tensor& w, ConvolutionArgument& filters) {
   filters.user.set_data_handle(const_cast<float*>(w.read<float>()));
   if (!filters.reorder) return filters.user.get();
-  auto& packed = filter_cache(w).packed;
+  auto& packed = w.derived<FilterCache>().packed;
   FilterCache::Packed* entry = nullptr;
   for (auto& candidate : packed) {
     if (candidate.layout == filters.layout) entry = &candidate;
@@ -249,6 +249,7 @@ void DnnlConvolution::backward_weights(const float* x, const float* dy, float* d
 }
 
 std::vector<double> DnnlConvolution::benchmark(const float* x, const Tensor& w, float* y, int repeats) {
+  const ThreadsFor threads(multiply_adds_);
   const Pass &data_pass = backward_data_pass(), &weights_pass = backward_weights_pass();
   forward_.x.user.set_data_handle(const_cast<float*>(x));
   forward_.y.user.set_data_handle(y);

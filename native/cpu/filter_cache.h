@@ -1,7 +1,6 @@
 // What is derived from filters and kept with them until they change.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -18,20 +17,17 @@ struct FilterCache {
   };
   std::vector<Packed> packed;  // in the layouts that oneDNN's primitives have asked for
 
+  // For Winograd's algorithm, the way that was last: forward, or back to the input's gradient. Each is at least four
+  // times the filters, and no training goes twice the same way with the same filters.
   struct Transformed {
     Tensor filters;
+    bool back = false;
     std::uint64_t revision = 0;
-  };
-  std::array<Transformed, 2> winograd;  // forward, and back to the input's gradient
+  } winograd;
 
   Tensor unit, inverse_norms;  // w/|w| and 1/|w| (SphereConv)
   NormGuard guard{};
   std::uint64_t unit_revision = 0;
 };
-
-inline FilterCache& filter_cache(const Tensor& w) {
-  if (!w.storage->derived) w.storage->derived = std::make_shared<FilterCache>();
-  return *static_cast<FilterCache*>(w.storage->derived.get());
-}
 
 }  // namespace sn::cpu

@@ -94,7 +94,7 @@ Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
 
 // w/|w| and 1/|w|, made once for every change of w.
 const FilterCache& CpuBackend::unit_filters(const Tensor& w, const NormGuard& guard) {
-  FilterCache& cache = filter_cache(w);
+  auto& cache = w.derived<FilterCache>();
   const bool fresh = cache.unit && cache.unit_revision == w.storage->revision() && cache.guard.eps == guard.eps &&
                      cache.guard.add == guard.add;
   if (fresh) return cache;

@@ -44,11 +44,12 @@ Tensor WinogradConvolution::room(std::int64_t numbers) const {
 }
 
 const float* WinogradConvolution::packed(const Tensor& w, bool back) const {
-  auto& [filters, revision] = filter_cache(w).winograd[back];
-  if (filters && revision == w.storage->revision()) return filters.read<float>();
+  auto& [filters, of_back, revision] = w.derived<FilterCache>().winograd;
+  if (filters && of_back == back && revision == w.storage->revision()) return filters.read<float>();
   const WinogradExtents& e = back ? back_ : forth_;
-  if (!filters) filters = room(std::int64_t{winograd_planes} * e.channels * winograd_panels(e.filters) * winograd_panel);
+  filters = room(std::int64_t{winograd_planes * winograd_panel} * e.channels * winograd_panels(e.filters));
   loops_.transform_filters(w.read<float>(), filters.write<float>(), forth_.filters, forth_.channels, back);
+  of_back = back;
   revision = w.storage->revision();
   return filters.read<float>();
 }

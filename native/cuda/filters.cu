@@ -44,8 +44,7 @@ template <typename Operand>
 const FilterPack& CudaBackend::packed_filters(const Tensor& w, int padded, const NormGuard& guard) {
   using T = typename Operand::Value;
   using Element = typename Operand::Element;
-  if (!w.storage->derived) w.storage->derived = std::make_shared<FilterPack>();
-  FilterPack& pack = *std::static_pointer_cast<FilterPack>(w.storage->derived);
+  auto& pack = w.derived<FilterPack>();
   if (is_fresh(pack, w, capture_id(), Operand::precision, guard)) return pack;
   const std::int64_t filters = w.shape[0];
   pack.elements = allocate(static_cast<std::size_t>(filters * padded) * sizeof(Element));

@@ -1,9 +1,9 @@
 import { type DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
-import { conv2d, type ConvOptions } from '../../lib/ops';
-import { type Tensor, zeros } from '../../lib/tensor';
+import { conv2d, type ConvOptions, reshape } from '../../lib/ops';
+import { noGrad, type Tensor, zeros } from '../../lib/tensor';
 import { expectGradients } from '../support/gradcheck';
 import { testParity } from '../support/parity';
-import { expectError, random } from '../support/tensors';
+import { expectError, random, relativeError } from '../support/tensors';
 
 testParity('conv2d.safetensors', ({ x, w, bias }, params) => ({ y: conv2d(x, w, { ...(params as ConvOptions), bias }) }));
 
@@ -29,6 +29,32 @@ describe('gradients', () => {
     conv2d(x, w, { bias }).backward({ gradient: random([1, 2, 2, 3], 4) });
     expect([x.grad, w.grad]).toEqual([null, null]);
     expect(bias.grad!.shape).toEqual([3]);
+  });
+});
+
+// Enough channels and pixels for what is fastest: Winograd's algorithm on the cpu.
+describe('of many channels', () => {
+  test.each<[string, number[], number[], ConvOptions]>([
+    ['3x3', [4, 16, 16, 32], [24, 3, 3, 32], { padding: 1 }],
+    ['3x3, tiles over the edge', [10, 13, 11, 40], [36, 3, 3, 40], { padding: [0, 2] }],
+    ['5x5', [2, 9, 9, 48], [40, 5, 5, 48], { padding: 2 }],
+  ])('%s is in float32 what it is in float64', (_, image, filters, options) => {
+    const results = (['f32', 'f64'] as const).map((dtype) => {
+      const [x, w, bias] = [random(image, 1, dtype), random(filters, 2, dtype), random([filters[0]], 3, dtype)];
+      const y = conv2d(x, w, { ...options, bias });
+      y.backward({ gradient: random(y.shape, 4, dtype) });
+      return [y, x.grad!, w.grad!, bias.grad!];
+    });
+    results[0].forEach((each, i) => { expect(relativeError(each.data(), results[1][i].data())).toBeLessThan(1e-5); });
+  });
+
+  test('filters that share their memory in other shapes are not mixed up', () => {
+    const w = random([48, 3, 3, 32], 1, 'f32');
+    const turned = reshape(w, [32, 3, 3, 48]);
+    const convolve = (filters: Tensor) => conv2d(random([4, 16, 16, filters.shape[3]], 2, 'f32'), filters, { padding: 1 });
+    const [first, second, again] = noGrad(() => [convolve(w), convolve(turned), convolve(w)]);
+    expect(again.data()).toEqual(first.data());
+    expect(second.data()).toEqual(noGrad(() => convolve(turned.clone())).data());
   });
 });
 

@@ -4,6 +4,7 @@ import {
   angularOperators,
   type ConvOptions,
   officialNormGuard,
+  reshape,
   scale,
   sphereConv2d,
   sphereLinear,
@@ -228,6 +229,30 @@ describe.each(['f32', 'f64'] as const)('in %s', (dtype) => {
         expect(before - after).toBeGreaterThan(0.05 * Math.sin(before));
       }
     });
+  });
+});
+
+describe('of many channels', () => {
+  // Winograd's algorithm on the cpu: its rounding is relative to the largest pixels of a tile, which dark patches share
+  // with bright ones.
+  test.each([[1, 1e-6], [1 / 64, 3e-5], [1 / 1024, 5e-4]])('angles are right of patches %p times as bright as their neighbours', (factor, bound) => {
+    const bright = random([4, 16, 16, 32], 1).data();
+    const values = bright.map((value, i) => (Math.floor(i / 32) % 16 < 6 ? value : value * factor));
+    const cosines = (dtype: DType) => {
+      const [x, w] = [tensor(values, [4, 16, 16, 32], { dtype }), random([24, 3, 3, 32], 2, dtype)];
+      return Array.from(noGrad(() => sphereConv2d(x, w, { operator: 'cosine', padding: 1 })).data());
+    };
+    const [found, expected] = [cosines('f32'), cosines('f64')];
+    expect(Math.max(...expected.map((value, i) => Math.abs(value - found[i])))).toBeLessThan(bound);
+  });
+
+  test('filters that share their memory in other shapes are not mixed up', () => {
+    const w = random([48, 3, 3, 32], 1, 'f32');
+    const turned = reshape(w, [32, 3, 3, 48]);
+    const convolve = (filters: Tensor) => sphereConv2d(random([4, 16, 16, filters.shape[3]], 2, 'f32'), filters, { padding: 1 });
+    const [first, second, again] = noGrad(() => [convolve(w), convolve(turned), convolve(w)]);
+    expect(again.data()).toEqual(first.data());
+    expect(second.data()).toEqual(noGrad(() => convolve(turned.clone())).data());
   });
 });
 

@@ -156,7 +156,7 @@ struct WinogradExtents {
   int in_h, in_w, channels, out_h, out_w, filters, padding_h, padding_w;
 };
 
-constexpr int winograd_planes = 36;  // numbers that stand for a tile of an image, for a filter and for a tile of products
+constexpr int winograd_planes = 36;  // numbers that stand for a tile of an image, for a filter and a tile of products
 constexpr int winograd_panel = 16;  // outputs that lie together
 constexpr int winograd_panels(int outputs) { return (outputs + winograd_panel - 1) / winograd_panel; }
 
@@ -167,7 +167,8 @@ struct WinogradLoops {
 
   // The numbers that `room` must have, for the threads there are.
   std::int64_t (*forward_room)(const WinogradExtents&);
-  void (*forward)(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents&, float* room);
+  void (*forward)(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents&,
+                  float* room);
 
   std::int64_t (*backward_weights_room)(const WinogradExtents&);
   void (*backward_weights)(const float* x, const float* dy, float* dw, const WinogradExtents&, float* room);

@@ -30,69 +30,64 @@ constexpr float a = 0.625F, b = 1.5F, a2 = a * a, b2 = b * b;
 // One over the product of a point's distances from the others. They go with the filters, of which there is least.
 constexpr float weight_0 = 1 / (a2 * b2), weight_a = 1 / (2 * a2 * (a2 - b2)), weight_b = 1 / (2 * b2 * (b2 - a2));
 
-// Along one axis, on vectors or single numbers that lie `step` apart.
+// Along one axis, on vectors or single numbers; results go `step` apart.
 
-// The six pixels of a tile of the input, at the points.
+// A polynomial at the points, from its even and odd parts at a and b.
 template <typename V>
-inline __attribute__((always_inline)) void transform_input(const V* d, int step, V* out, int out_step) {
-  const V d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-  const V even_a = d4 - b2 * d2, odd_a = a * (d3 - b2 * d1);
-  const V even_b = d4 - a2 * d2, odd_b = b * (d3 - a2 * d1);
-  out[0] = (d4 - (a2 + b2) * d2) + (a2 * b2) * d0;
-  out[out_step] = even_a + odd_a;
-  out[2 * out_step] = even_a - odd_a;
-  out[3 * out_step] = even_b + odd_b;
-  out[4 * out_step] = even_b - odd_b;
-  out[5 * out_step] = (d5 - (a2 + b2) * d3) + (a2 * b2) * d1;
+inline __attribute__((always_inline)) void put(V zero, V even_a, V odd_a, V even_b, V odd_b, V infinity, V* out,
+                                               int step) {
+  out[0] = zero;
+  out[step] = even_a + odd_a;
+  out[2 * step] = even_a - odd_a;
+  out[3 * step] = even_b + odd_b;
+  out[4 * step] = even_b - odd_b;
+  out[5 * step] = infinity;
 }
 
-// Three taps of a filter: as coefficients of a polynomial, at the points.
+// The six pixels of a tile of the input.
 template <typename V>
-inline __attribute__((always_inline)) void transform_taps(const V* w, int step, V* out, int out_step) {
-  const V w0 = w[0], w1 = w[step], w2 = w[2 * step];
-  const V even_a = weight_a * (w0 + a2 * w2), odd_a = (weight_a * a) * w1;
-  const V even_b = weight_b * (w0 + b2 * w2), odd_b = (weight_b * b) * w1;
-  out[0] = weight_0 * w0;
-  out[out_step] = even_a + odd_a;
-  out[2 * out_step] = even_a - odd_a;
-  out[3 * out_step] = even_b + odd_b;
-  out[4 * out_step] = even_b - odd_b;
-  out[5 * out_step] = w2;
+inline __attribute__((always_inline)) void transform_input(const V* d, V* out, int step) {
+  const V even_a = d[4] - b2 * d[2], odd_a = a * (d[3] - b2 * d[1]);
+  const V even_b = d[4] - a2 * d[2], odd_b = b * (d[3] - a2 * d[1]);
+  put((d[4] - (a2 + b2) * d[2]) + (a2 * b2) * d[0], even_a, odd_a, even_b, odd_b,
+      (d[5] - (a2 + b2) * d[3]) + (a2 * b2) * d[1], out, step);
+}
+
+// Three taps of a filter.
+template <typename V>
+inline __attribute__((always_inline)) void transform_taps(const V* w, V* out, int step) {
+  const V even_a = weight_a * (w[0] + a2 * w[2]), odd_a = (weight_a * a) * w[1];
+  const V even_b = weight_b * (w[0] + b2 * w[2]), odd_b = (weight_b * b) * w[1];
+  put(weight_0 * w[0], even_a, odd_a, even_b, odd_b, w[2], out, step);
 }
 
 // The transpose of it: the gradient of three taps.
 template <typename V>
-inline __attribute__((always_inline)) void gradient_of_taps(const V* m, int step, V* out, int out_step) {
-  const V sum_a = weight_a * (m[step] + m[2 * step]), difference_a = (weight_a * a) * (m[step] - m[2 * step]);
-  const V sum_b = weight_b * (m[3 * step] + m[4 * step]), difference_b = (weight_b * b) * (m[3 * step] - m[4 * step]);
+inline __attribute__((always_inline)) void gradient_of_taps(const V* m, V* out, int step) {
+  const V sum_a = weight_a * (m[1] + m[2]), difference_a = (weight_a * a) * (m[1] - m[2]);
+  const V sum_b = weight_b * (m[3] + m[4]), difference_b = (weight_b * b) * (m[3] - m[4]);
   out[0] = weight_0 * m[0] + sum_a + sum_b;
-  out[out_step] = difference_a + difference_b;
-  out[2 * out_step] = (m[5 * step] + a2 * sum_a) + b2 * sum_b;
+  out[step] = difference_a + difference_b;
+  out[2 * step] = (m[5] + a2 * sum_a) + b2 * sum_b;
 }
 
-// Four values of the output's gradient, at the points.
+// Four values of the output's gradient.
 template <typename V>
-inline __attribute__((always_inline)) void evaluate(const V* d, int step, V* out, int out_step) {
-  const V d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
-  const V even_a = d0 + a2 * d2, odd_a = a * (d1 + a2 * d3);
-  const V even_b = d0 + b2 * d2, odd_b = b * (d1 + b2 * d3);
-  out[0] = d0;
-  out[out_step] = even_a + odd_a;
-  out[2 * out_step] = even_a - odd_a;
-  out[3 * out_step] = even_b + odd_b;
-  out[4 * out_step] = even_b - odd_b;
-  out[5 * out_step] = d3;
+inline __attribute__((always_inline)) void transform_gradient(const V* d, V* out, int step) {
+  const V even_a = d[0] + a2 * d[2], odd_a = a * (d[1] + a2 * d[3]);
+  const V even_b = d[0] + b2 * d[2], odd_b = b * (d[1] + b2 * d[3]);
+  put(d[0], even_a, odd_a, even_b, odd_b, d[3], out, step);
 }
 
 // The transpose of it: four outputs from the products at the points.
 template <typename V>
-inline __attribute__((always_inline)) void interpolate(const V* m, int step, V* out, int out_step) {
-  const V sum_a = m[step] + m[2 * step], difference_a = a * (m[step] - m[2 * step]);
-  const V sum_b = m[3 * step] + m[4 * step], difference_b = b * (m[3 * step] - m[4 * step]);
+inline __attribute__((always_inline)) void interpolate(const V* m, V* out, int step) {
+  const V sum_a = m[1] + m[2], difference_a = a * (m[1] - m[2]);
+  const V sum_b = m[3] + m[4], difference_b = b * (m[3] - m[4]);
   out[0] = m[0] + sum_a + sum_b;
-  out[out_step] = difference_a + difference_b;
-  out[2 * out_step] = a2 * sum_a + b2 * sum_b;
-  out[3 * out_step] = (m[5 * step] + a2 * difference_a) + b2 * difference_b;
+  out[step] = difference_a + difference_b;
+  out[2 * step] = a2 * sum_a + b2 * sum_b;
+  out[3 * step] = (m[5] + a2 * difference_a) + b2 * difference_b;
 }
 
 // Where a transformed tile goes: plane of a point, panel of channels, tile, channel in the panel.
@@ -170,13 +165,13 @@ void input_tile(const Pixels<6>& pixels, int channels, float* out, const Layout&
     for (int j = 0; j < 6; ++j) {
       V column[6];
       for (int i = 0; i < 6; ++i) column[i] = load<V>(pixels.at[i * 6 + j] + c);
-      transform_input(column, 1, half + j, points);
+      transform_input(column, half + j, points);
     }
     float* to = out + layout.offset(slot, c);
     const std::int64_t plane = layout.plane;
     for (int i = 0; i < points; ++i) {
       V row[points];
-      transform_input(half + i * points, 1, row, 1);
+      transform_input(half + i * points, row, 1);
       for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
     }
   });
@@ -190,13 +185,13 @@ void gradient_tile(const Pixels<4>& pixels, int channels, float* out, const Layo
     for (int j = 0; j < 4; ++j) {
       V column[4];
       for (int i = 0; i < 4; ++i) column[i] = load<V>(pixels.at[i * 4 + j] + c);
-      evaluate(column, 1, half + j, 4);
+      transform_gradient(column, half + j, 4);
     }
     float* to = out + layout.offset(slot, c);
     const std::int64_t plane = layout.plane;
     for (int i = 0; i < points; ++i) {
       V row[points];
-      evaluate(half + i * 4, 1, row, 1);
+      transform_gradient(half + i * 4, row, 1);
       for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
     }
   });
@@ -215,12 +210,12 @@ void output_tile(const float* products, const Layout& layout, std::int64_t slot,
     for (int j = 0; j < points; ++j) {
       V column[points];
       for (int i = 0; i < points; ++i) column[i] = load<V>(from + (i * points + j) * layout.plane);
-      interpolate(column, 1, half + j, points);
+      interpolate(column, half + j, points);
     }
     const V offset = bias ? load<V>(bias + c) : V{};
     for (int i = 0; i < rows; ++i) {
       V row[4];
-      interpolate(half + i * points, 1, row, 1);
+      interpolate(half + i * points, row, 1);
       float* to = corner + static_cast<std::int64_t>(i) * width * channels + c;
       for (int j = 0; j < columns; ++j) store<V>(to + j * channels, row[j] + offset);
     }
@@ -291,14 +286,16 @@ void transform_filters(const float* w, float* out, int filters, int channels, bo
       for (int t = 0; t < 9; ++t) {
         const int tap = back ? 8 - t : t;
         for (std::int64_t o = first; o < outputs && o < first + panel; ++o)
-          taps[t * panel + o - first] = back ? w[(input * 9 + tap) * channels + o] : w[(o * 9 + tap) * channels + input];
+          taps[t * panel + o - first] = w[back ? (input * 9 + tap) * channels + o : (o * 9 + tap) * channels + input];
       }
       for (int v = 0; v < panel; v += lanes) {
-        Vector values[9], half[points * 3], row[points];
-        for (int t = 0; t < 9; ++t) values[t] = load<Vector>(taps + t * panel + v);
-        for (int j = 0; j < 3; ++j) transform_taps(values + j, 3, half + j, 3);
+        Vector half[points * 3], column[3], row[points];
+        for (int j = 0; j < 3; ++j) {
+          for (int i = 0; i < 3; ++i) column[i] = load<Vector>(taps + (i * 3 + j) * panel + v);
+          transform_taps(column, half + j, 3);
+        }
         for (int i = 0; i < points; ++i) {
-          transform_taps(half + i * 3, 1, row, 1);
+          transform_taps(half + i * 3, row, 1);
           for (int j = 0; j < points; ++j) store<Vector>(out + ((i * points + j) * pairs + pair) * panel + v, row[j]);
         }
       }
@@ -316,10 +313,10 @@ void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Ra
       Vector half[3 * points], column[points], row[3];
       for (int j = 0; j < points; ++j) {
         for (int i = 0; i < points; ++i) column[i] = load<Vector>(sums + ((i * points + j) * all + pair) * panel + v);
-        gradient_of_taps(column, 1, half + j, points);
+        gradient_of_taps(column, half + j, points);
       }
       for (int i = 0; i < 3; ++i) {
-        gradient_of_taps(half + i * points, 1, row, 1);
+        gradient_of_taps(half + i * points, row, 1);
         for (int j = 0; j < 3; ++j) store<Vector>(taps + (i * 3 + j) * panel + v, row[j]);
       }
     }
@@ -332,26 +329,26 @@ std::int64_t tiles_of(const WinogradExtents& e) {
   return e.images * ((e.out_h + 3) / 4) * ((e.out_w + 3) / 4);
 }
 
-// Tiles that a thread takes together: tiles and products stay in its second-level cache, and every thread gets some.
+// Tiles that a thread takes together: whole blocks that, with their products, stay in its second-level cache, and two
+// at least, since the filters are read once for all.
 std::int64_t tiles_together(const WinogradExtents& e) {
   constexpr std::int64_t bytes = 320 << 10, most = 48;
+  static_assert(most % block_rows == 0);
   const std::int64_t tile = std::int64_t{4} * planes * (e.channels + winograd_panels(e.filters) * panel);
-  const std::int64_t share = (tiles_of(e) + omp_get_max_threads() - 1) / omp_get_max_threads();
-  std::int64_t tiles = bytes / tile;
-  if (tiles > most) tiles = most;
-  if (tiles > share) tiles = share;
-  // Whole blocks, two at least: filters are read once for all.
-  const std::int64_t blocks = (tiles + block_rows - 1) / block_rows;
-  return (blocks > 2 ? blocks : 2) * block_rows;
+  const std::int64_t blocks = bytes / tile / block_rows;
+  if (blocks < 2) return 2 * block_rows;
+  return blocks * block_rows < most ? blocks * block_rows : most;
 }
 
 // What pixels outside of the map read, at the start of the room.
-std::int64_t zeros_of(const WinogradExtents& e) { return e.channels > e.filters ? e.channels : e.filters; }
+std::int64_t zeros_of(const WinogradExtents& e) {
+  return winograd_panels(e.channels > e.filters ? e.channels : e.filters) * panel;
+}
 
 std::int64_t forward_room(const WinogradExtents& e) {
   const std::int64_t tiles = tiles_together(e);
-  const std::int64_t of_plane = in_rows(tiles, e.channels).plane + in_rows(tiles, winograd_panels(e.filters) * panel).plane;
-  return zeros_of(e) + (planes * of_plane + block_gap) * omp_get_max_threads();
+  const Layout in = in_rows(tiles, e.channels), out = in_rows(tiles, winograd_panels(e.filters) * panel);
+  return zeros_of(e) + (planes * (in.plane + out.plane) + block_gap) * omp_get_max_threads();
 }
 
 void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* room) {
@@ -362,11 +359,11 @@ void forward(const float* x, const float* packed, const float* bias, float* y, c
   float* zeros = room;
   for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
   room += zeros_of(e);
-  in_shares((count + together - 1) / together, count > together, [=](Range range) {
+  in_shares(count, count > together, [=](Range range) {
     float* tiles = room + omp_get_thread_num() * (planes * (in.plane + out.plane) + block_gap);
     float* products = tiles + planes * in.plane;
-    for (std::int64_t first = range.begin * together; first < range.end * together && first < count; first += together) {
-      const std::int64_t here = count - first < together ? count - first : together;
+    for (std::int64_t first = range.begin; first < range.end; first += together) {
+      const std::int64_t here = range.end - first < together ? range.end - first : together;
       for (std::int64_t t = 0; t < here; ++t) {
         const Place at = place_of(first + t, tiles_h, tiles_w);
         input_tile(input_pixels(x, e, at, zeros), e.channels, tiles, in, t);
@@ -379,7 +376,8 @@ void forward(const float* x, const float* packed, const float* bias, float* y, c
         }
       for (std::int64_t t = 0; t < here; ++t) {
         const Place at = place_of(first + t, tiles_h, tiles_w);
-        output_tile(products, out, t, bias, y + at.image * e.out_h * e.out_w * e.filters, e.out_h, e.out_w, e.filters, at);
+        float* map = y + at.image * e.out_h * e.out_w * e.filters;
+        output_tile(products, out, t, bias, map, e.out_h, e.out_w, e.filters, at);
       }
     }
   });
@@ -408,12 +406,9 @@ void backward_weights(const float* x, const float* dy, float* dw, const Winograd
   float* tiles = zeros + zeros_of(e);
   float* gradients = tiles + planes * in.plane;
   float* sums = gradients + planes * out.plane;  // as filters lie
+  // Beyond the last filter a panel of gradients holds anything; what comes of that is not read.
   const std::int64_t sums_panel = static_cast<std::int64_t>(e.channels) * panel;
   for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
-  if (e.filters % panel != 0) {
-    // Columns of a panel beyond the last filter are multiplied too.
-    for (std::int64_t i = 0; i < planes * out.plane; ++i) gradients[i] = 0;
-  }
 #pragma omp parallel
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
