@@ -136,21 +136,26 @@ auto DnnlConvolution::with_algorithm(Make&& make) const {
   return make(dnnl::algorithm::convolution_direct);
 }
 
-DnnlConvolution::Pass DnnlConvolution::make_backward_data() const {
-  using Use = ConvolutionArgument::Use;
-  using Primitive = dnnl::convolution_backward_data;
-  const auto desc = with_algorithm([&](dnnl::algorithm algorithm) {
-    const md dx = images_for(plain_.x, algorithm), dy = images_for(plain_.y, algorithm);
+// Of dnnl::convolution_backward_data or dnnl::convolution_backward_weights.
+template <typename Primitive>
+typename Primitive::primitive_desc DnnlConvolution::describe_backward() const {
+  return with_algorithm([&](dnnl::algorithm algorithm) {
+    const md x = images_for(plain_.x, algorithm), y = images_for(plain_.y, algorithm);
     const auto hint = describe_forward(algorithm);
 #if DNNL_VERSION_MAJOR >= 3
-    return Primitive::primitive_desc(state_.engine, algorithm, dx, w_any_, dy, plain_.strides, plain_.dilates,
-                                     plain_.padding, plain_.padding, hint);
+    return typename Primitive::primitive_desc(state_.engine, algorithm, x, w_any_, y, plain_.strides, plain_.dilates,
+                                              plain_.padding, plain_.padding, hint);
 #else
-    return Primitive::primitive_desc(
-        {algorithm, dx, w_any_, dy, plain_.strides, plain_.dilates, plain_.padding, plain_.padding}, state_.engine, hint);
+    return typename Primitive::primitive_desc(
+        {algorithm, x, w_any_, y, plain_.strides, plain_.dilates, plain_.padding, plain_.padding}, state_.engine, hint);
 #endif
   });
-  return {Primitive(desc),
+}
+
+DnnlConvolution::Pass DnnlConvolution::make_backward_data() const {
+  using Use = ConvolutionArgument::Use;
+  const auto desc = describe_backward<dnnl::convolution_backward_data>();
+  return {dnnl::convolution_backward_data(desc),
           {state_.engine, Use::filled, plain_.x, desc.diff_src_desc()},
           {state_.engine, Use::read, plain_.w, desc.weights_desc()},
           {state_.engine, Use::read, plain_.y, desc.diff_dst_desc()}};
@@ -158,19 +163,8 @@ DnnlConvolution::Pass DnnlConvolution::make_backward_data() const {
 
 DnnlConvolution::Pass DnnlConvolution::make_backward_weights() const {
   using Use = ConvolutionArgument::Use;
-  using Primitive = dnnl::convolution_backward_weights;
-  const auto desc = with_algorithm([&](dnnl::algorithm algorithm) {
-    const md x = images_for(plain_.x, algorithm), dy = images_for(plain_.y, algorithm);
-    const auto hint = describe_forward(algorithm);
-#if DNNL_VERSION_MAJOR >= 3
-    return Primitive::primitive_desc(state_.engine, algorithm, x, w_any_, dy, plain_.strides, plain_.dilates,
-                                     plain_.padding, plain_.padding, hint);
-#else
-    return Primitive::primitive_desc(
-        {algorithm, x, w_any_, dy, plain_.strides, plain_.dilates, plain_.padding, plain_.padding}, state_.engine, hint);
-#endif
-  });
-  return {Primitive(desc),
+  const auto desc = describe_backward<dnnl::convolution_backward_weights>();
+  return {dnnl::convolution_backward_weights(desc),
           {state_.engine, Use::read, plain_.x, desc.src_desc()},
           {state_.engine, Use::filled, plain_.w, desc.diff_weights_desc()},
           {state_.engine, Use::read, plain_.y, desc.diff_dst_desc()}};

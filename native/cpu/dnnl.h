@@ -76,6 +76,8 @@ class DnnlConvolution final : public Convolution {
   dnnl::convolution_forward::primitive_desc describe_forward(dnnl::algorithm algorithm) const;
   template <typename Make>
   auto with_algorithm(Make&& make) const;
+  template <typename Primitive>
+  typename Primitive::primitive_desc describe_backward() const;
   Pass make_forward() const;
   Pass make_backward_data() const;
   Pass make_backward_weights() const;

@@ -9,7 +9,6 @@
 #include "cpu/dnnl.h"
 #include "cpu/system_memory.h"
 #include "cpu/winograd.h"
-#include "usable_loops.h"
 
 using namespace sn;
 using namespace sn::cpu;

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "check.h"
-#include "usable_loops.h"
+#include "cpu/loops/loops.h"
 
 using namespace sn;
 using namespace sn::cpu;

@@ -194,6 +194,9 @@ namespace isa_baseline { const Loops& loops(); }
 namespace isa_avx2 { const Loops& loops(); }
 namespace isa_avx512 { const Loops& loops(); }
 
+// Those of every set this processor has, the widest last.
+std::vector<const Loops*> usable_loops();
+
 // The widest set this processor has; SPHERENET_ISA=baseline|avx2|avx512 asks for a narrower one.
 const Loops& best_loops();
 

@@ -128,13 +128,17 @@ inline __attribute__((always_inline)) void store(float* to, V value) {
   __builtin_memcpy(to, &value, sizeof(V));
 }
 
+inline int tiles_h(const WinogradExtents& e) { return (e.out_h + 3) / 4; }
+inline int tiles_w(const WinogradExtents& e) { return (e.out_w + 3) / 4; }
+inline std::int64_t tiles_of(const WinogradExtents& e) { return e.images * tiles_h(e) * tiles_w(e); }
+
 struct Place {
   std::int64_t image;
   int row, column;  // of the tile's first output
 };
-inline Place place_of(std::int64_t tile, int tiles_h, int tiles_w) {
-  const std::int64_t row = tile / tiles_w;
-  return {row / tiles_h, static_cast<int>(row % tiles_h) * 4, static_cast<int>(tile % tiles_w) * 4};
+inline Place place_of(const WinogradExtents& e, std::int64_t tile) {
+  const std::int64_t row = tile / tiles_w(e);
+  return {row / tiles_h(e), static_cast<int>(row % tiles_h(e)) * 4, static_cast<int>(tile % tiles_w(e)) * 4};
 }
 
 // size x size pixels from (row, column) on; those outside of the map are `zeros`.
@@ -157,43 +161,38 @@ inline Pixels<6> input_pixels(const float* x, const WinogradExtents& e, const Pl
           at.column - e.padding_w, zeros};
 }
 
-// A tile of the input at all points, to slot `slot` of `out`.
-void input_tile(const Pixels<6>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
+// A tile at all points, to slot `slot` of `out`.
+template <int size, typename Transform>
+inline __attribute__((always_inline)) void transform_tile(const Pixels<size>& pixels, int channels, float* out,
+                                                          const Layout& layout, std::int64_t slot,
+                                                          Transform transform) {
   for_each_vector(channels, [&](int c, auto kind) {
     using V = decltype(kind);
-    V half[planes];
-    for (int j = 0; j < 6; ++j) {
-      V column[6];
-      for (int i = 0; i < 6; ++i) column[i] = load<V>(pixels.at[i * 6 + j] + c);
-      transform_input(column, half + j, points);
+    V half[points * size];
+    for (int j = 0; j < size; ++j) {
+      V column[size];
+      for (int i = 0; i < size; ++i) column[i] = load<V>(pixels.at[i * size + j] + c);
+      transform(column, half + j, size);
     }
     float* to = out + layout.offset(slot, c);
     const std::int64_t plane = layout.plane;
     for (int i = 0; i < points; ++i) {
       V row[points];
-      transform_input(half + i * points, row, 1);
+      transform(half + i * size, row, 1);
       for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
     }
   });
 }
 
-// A tile of the output's gradient at all points.
+void input_tile(const Pixels<6>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
+  transform_tile(pixels, channels, out, layout, slot, [](const auto* d, auto* at_points, int step) {
+    transform_input(d, at_points, step);
+  });
+}
+
 void gradient_tile(const Pixels<4>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
-  for_each_vector(channels, [&](int c, auto kind) {
-    using V = decltype(kind);
-    V half[points * 4];
-    for (int j = 0; j < 4; ++j) {
-      V column[4];
-      for (int i = 0; i < 4; ++i) column[i] = load<V>(pixels.at[i * 4 + j] + c);
-      transform_gradient(column, half + j, 4);
-    }
-    float* to = out + layout.offset(slot, c);
-    const std::int64_t plane = layout.plane;
-    for (int i = 0; i < points; ++i) {
-      V row[points];
-      transform_gradient(half + i * 4, row, 1);
-      for (int j = 0; j < points; ++j) store<V>(to + (i * points + j) * plane, row[j]);
-    }
+  transform_tile(pixels, channels, out, layout, slot, [](const auto* d, auto* at_points, int step) {
+    transform_gradient(d, at_points, step);
   });
 }
 
@@ -325,10 +324,6 @@ void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Ra
   }
 }
 
-std::int64_t tiles_of(const WinogradExtents& e) {
-  return e.images * ((e.out_h + 3) / 4) * ((e.out_w + 3) / 4);
-}
-
 // Tiles that a thread takes together: whole blocks that, with their products, stay in its second-level cache, and two
 // at least, since the filters are read once for all.
 std::int64_t tiles_together(const WinogradExtents& e) {
@@ -352,7 +347,6 @@ std::int64_t forward_room(const WinogradExtents& e) {
 }
 
 void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* room) {
-  const int tiles_h = (e.out_h + 3) / 4, tiles_w = (e.out_w + 3) / 4;
   const std::int64_t count = tiles_of(e), together = tiles_together(e);
   const int panels = winograd_panels(e.filters);
   const Layout in = in_rows(together, e.channels), out = in_rows(together, panels * panel);
@@ -365,7 +359,7 @@ void forward(const float* x, const float* packed, const float* bias, float* y, c
     for (std::int64_t first = range.begin; first < range.end; first += together) {
       const std::int64_t here = range.end - first < together ? range.end - first : together;
       for (std::int64_t t = 0; t < here; ++t) {
-        const Place at = place_of(first + t, tiles_h, tiles_w);
+        const Place at = place_of(e, first + t);
         input_tile(input_pixels(x, e, at, zeros), e.channels, tiles, in, t);
       }
       for (int point = 0; point < planes; ++point)
@@ -375,7 +369,7 @@ void forward(const float* x, const float* packed, const float* bias, float* y, c
           multiply_rows<false>({tiles + point * in.plane, in.tile, 1, right, to, out.tile, e.channels}, here);
         }
       for (std::int64_t t = 0; t < here; ++t) {
-        const Place at = place_of(first + t, tiles_h, tiles_w);
+        const Place at = place_of(e, first + t);
         float* map = y + at.image * e.out_h * e.out_w * e.filters;
         output_tile(products, out, t, bias, map, e.out_h, e.out_w, e.filters, at);
       }
@@ -398,7 +392,6 @@ std::int64_t backward_weights_room(const WinogradExtents& e) {
 }
 
 void backward_weights(const float* x, const float* dy, float* dw, const WinogradExtents& e, float* room) {
-  const int tiles_h = (e.out_h + 3) / 4, tiles_w = (e.out_w + 3) / 4;
   const std::int64_t count = tiles_of(e), together = tiles_added(e);
   const int panels = winograd_panels(e.filters), channel_panels = winograd_panels(e.channels);
   const Layout in = in_panels(together, e.channels), out = in_panels(together, e.filters);
@@ -416,7 +409,7 @@ void backward_weights(const float* x, const float* dy, float* dw, const Winograd
       const std::int64_t here = count - first < together ? count - first : together;
       const Range mine = share_of(here, thread, threads);
       for (std::int64_t t = mine.begin; t < mine.end; ++t) {
-        const Place at = place_of(first + t, tiles_h, tiles_w);
+        const Place at = place_of(e, first + t);
         input_tile(input_pixels(x, e, at, zeros), e.channels, tiles, in, t);
         const float* map = dy + at.image * e.out_h * e.out_w * e.filters;
         gradient_tile({map, e.out_h, e.out_w, e.filters, at.row, at.column, zeros}, e.filters, gradients, out, t);
