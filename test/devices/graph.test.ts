@@ -18,6 +18,7 @@ import { runCli } from '../cli/cli';
 import { writeTinyMnist } from '../cli/idx';
 import { hasCuda } from '../support/device';
 import { collectGarbage } from '../support/garbage';
+import { stepsThatWait } from '../support/waits';
 import { augment, bytesOf, plainModel, statefulModel, tinyDataset, tinyLoader, tinyTrainer } from '../train/tiny';
 
 const withCuda = hasCuda ? describe : describe.skip;
@@ -219,19 +220,8 @@ withCuda('cudaGraph', () => {
   });
 
   test('waits for the device at the steps that measure, and at no other', async () => {
-    const waits = [jest.spyOn(native, 'read'), jest.spyOn(native, 'synchronize')];
-    const waitsAt: number[] = [];
-    let before = 0;
-    const onStep = (iteration: number) => {
-      const calls = waits.reduce((sum, { mock }) => sum + mock.calls.length, 0);
-      if (calls > before) waitsAt.push(iteration);
-      before = calls;
-    };
-    try {
-      await statefulTrainer({ iterations: 10, cudaGraph: true, logEvery: 4, callbacks: { onStep } }).trainer.fit();
-    } finally {
-      for (const wait of waits) wait.mockRestore();
-    }
+    const waitsAt = await stepsThatWait((onStep) =>
+      statefulTrainer({ iterations: 10, cudaGraph: true, logEvery: 4, callbacks: { onStep } }).trainer.fit());
     expect(waitsAt).toEqual([1, 4, 8, 10]);
   });
 

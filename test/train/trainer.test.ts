@@ -8,13 +8,13 @@ import { DataLoader } from '../../lib/data';
 import { CheckpointError, DataError, OptionError } from '../../lib/errors';
 import { OrthogonalityRegularizer, SoftmaxLoss } from '../../lib/losses';
 import { Classifier } from '../../lib/models';
-import { native } from '../../lib/native';
 import { Conv2d, Flatten, Sequential } from '../../lib/nn';
 import { Adam, type Optimizer, SGD } from '../../lib/optim';
 import { type LogEntry, readLog } from '../../lib/report/log';
 import { noGrad } from '../../lib/tensor';
 import { readSafetensors, Trainer, type TrainerOptions } from '../../lib/train';
 import { isEmulated, testDevice } from '../support/device';
+import { stepsThatWait } from '../support/waits';
 import { compileLibrary } from './compiled';
 import { augment, bytesOf, plainModel, statefulModel, steps, tinyDataset, tinyLoader, tinyTrainer } from './tiny';
 
@@ -263,20 +263,10 @@ describe('the event loop', () => {
 
 describe('the device', () => {
   test('is waited for at the steps that measure, and at no other', async () => {
-    const waits = [jest.spyOn(native, 'read'), jest.spyOn(native, 'synchronize')];
-    const waitsAt: number[] = [];
-    let before = 0;
-    const onStep = (iteration: number) => {
-      const calls = waits.reduce((sum, { mock }) => sum + mock.calls.length, 0);
-      if (calls > before) waitsAt.push(iteration);
-      before = calls;
-    };
-    try {
+    const waitsAt = await stepsThatWait((onStep) => {
       const regularizer = new OrthogonalityRegularizer();
-      await tinyTrainer({ iterations: 20, model: statefulModel(), regularizer, logEvery: 8, callbacks: { onStep } }).fit();
-    } finally {
-      for (const wait of waits) wait.mockRestore();
-    }
+      return tinyTrainer({ iterations: 20, model: statefulModel(), regularizer, logEvery: 8, callbacks: { onStep } }).fit();
+    });
     expect(waitsAt).toEqual([1, 8, 16, 20]);
   });
 
