@@ -30,7 +30,7 @@ void replay_graph(Args& args) {
   if (!graph) throw Error(ErrorCode::disposed, "graph", "a graph was replayed after it had been released");
   const Napi::Value value = args.value();
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
-    throw Error(ErrorCode::dtype, "varying", "varying must be a Float64Array");
+    throw Error(ErrorCode::dtype, "scalars", "scalars must be a Float64Array");
   }
   const auto numbers = value.As<Napi::Float64Array>();
   graph->replay({numbers.Data(), numbers.Data() + numbers.ElementLength()});

@@ -130,9 +130,9 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2 };
 class CapturedGraph {
  public:
   virtual ~CapturedGraph() = default;
-  // `varying` has a number for each that the recorded operators took as varying, in their order: the annealing of an
+  // `scalars` has a number for each that the recorded operators took as scalars, in their order: the annealing of an
   // angular softmax forward, the seed of a dropout.
-  virtual void replay(const std::vector<double>& varying) = 0;
+  virtual void replay(const std::vector<double>& scalars) = 0;
 };
 
 class Backend {

@@ -12,7 +12,7 @@ namespace {
 
 // A coefficient of the channels that may be absent.
 template <typename T>
-void fill(const Columns& columns, const Tensor& coefficient, T absent, T* row) {
+void fill(const ChannelPack& columns, const Tensor& coefficient, T absent, T* row) {
   if (coefficient) {
     std::copy_n(coefficient.read<T>(), columns.channels, row);
   } else {
@@ -21,7 +21,7 @@ void fill(const Columns& columns, const Tensor& coefficient, T absent, T* row) {
 }
 
 template <typename T>
-ColumnCoefficients<T> coefficients_of(const Columns& columns, const Tensor& scale, const Tensor& shift) {
+ChannelCoefficients<T> coefficients_of(const ChannelPack& columns, const Tensor& scale, const Tensor& shift) {
   return {columns, false, [&](T*, T* scales, T* shifts) {
             fill(columns, scale, T(1), scales);
             fill(columns, shift, T(0), shifts);
@@ -29,15 +29,15 @@ ColumnCoefficients<T> coefficients_of(const Columns& columns, const Tensor& scal
 }
 
 template <typename T>
-void transform(const BatchNormLoops<T>& loops, const Tensor& x, const Tensor& scale, const Tensor& shift,
+void transform(const BatchNormKernels<T>& kernels, const Tensor& x, const Tensor& scale, const Tensor& shift,
                const Tensor& y) {
-  const Columns columns = columns_of(x);
+  const ChannelPack columns = channel_pack_of(x);
   const auto coefficients = coefficients_of<T>(columns, scale, shift);
-  loops.normalize(x.read<T>(), coefficients.view(), y.write<T>(), columns.rows, columns.width);
+  kernels.normalize(x.read<T>(), coefficients.view(), y.write<T>(), columns.rows, columns.width);
 }
 
 template <typename T>
-void write_sums(const Columns& columns, const double* row, const Tensor& out) {
+void write_sums(const ChannelPack& columns, const double* row, const Tensor& out) {
   if (!out) return;
   T* values = out.write<T>();
   for (std::int64_t c = 0; c < columns.channels; ++c) values[c] = static_cast<T>(sum_of_copies(columns, row, c));
@@ -46,24 +46,24 @@ void write_sums(const Columns& columns, const double* row, const Tensor& out) {
 }  // namespace
 
 void CpuBackend::affine_forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& y) {
-  by_dtype(x.dtype, [&](auto tag) { transform(loops_.of<decltype(tag)>().batch_norm, x, scale, shift, y); });
+  by_dtype(x.dtype, [&](auto tag) { transform(kernels_.of<decltype(tag)>().batch_norm, x, scale, shift, y); });
 }
 
 void CpuBackend::affine_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor& dx,
                                  const Tensor& dscale, const Tensor& dshift) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const auto& loops = loops_.of<T>().batch_norm;
+    const auto& kernels = kernels_.of<T>().batch_norm;
     if (dscale || dshift) {
-      const Columns columns = columns_of(x);
+      const ChannelPack columns = channel_pack_of(x);
       const auto none = coefficients_of<T>(columns, {}, {});
       const Tensor workspace = scratch(DType::f64, {omp_get_max_threads(), 2, columns.width});
       double* sums = workspace.write<double>();
-      loops.gradient_sums(x.read<T>(), none.view(), dy.read<T>(), sums, columns.rows, columns.width);
+      kernels.gradient_sums(x.read<T>(), none.view(), dy.read<T>(), sums, columns.rows, columns.width);
       write_sums<T>(columns, sums, dshift);
       write_sums<T>(columns, sums + columns.width, dscale);
     }
-    if (dx) transform(loops, dy, scale, Tensor{}, dx);
+    if (dx) transform(kernels, dy, scale, Tensor{}, dx);
   });
 }
 

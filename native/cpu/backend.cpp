@@ -14,15 +14,15 @@ namespace sn::cpu {
 CpuBackend::CpuBackend()
     : allocator_(std::make_shared<Allocator>(std::make_shared<SystemMemory>())),
       dnnl_(std::make_unique<DnnlState>(allocator_)),
-      loops_(best_loops()),
-      convolutions_(std::make_unique<Convolutions>(*this, *dnnl_, loops_.winograd)) {}
+      kernels_(best_kernels()),
+      convolutions_(std::make_unique<Convolutions>(*this, *dnnl_, kernels_.winograd)) {}
 CpuBackend::~CpuBackend() = default;
 
 DeviceInfo CpuBackend::info() const {
   const dnnl_version_t* version = dnnl_version();
   return {"oneDNN " + std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
               std::to_string(version->patch),
-          loops_.isa};
+          kernels_.isa};
 }
 
 void CpuBackend::begin_capture() {

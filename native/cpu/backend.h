@@ -6,7 +6,7 @@
 
 #include "core/backend.h"
 #include "core/allocator.h"
-#include "cpu/loops/loops.h"
+#include "cpu/kernels/kernels.h"
 
 namespace sn::cpu {
 
@@ -106,7 +106,7 @@ class CpuBackend final : public Backend {
 
   std::shared_ptr<Allocator> allocator_;
   std::unique_ptr<DnnlState> dnnl_;
-  const Loops& loops_;
+  const Kernels& kernels_;
   std::unique_ptr<Convolutions> convolutions_;
 };
 

@@ -14,14 +14,14 @@ namespace sn::cpu {
 namespace {
 
 template <typename T>
-void move_towards(T& running, double value, double momentum) {
-  running = static_cast<T>(math::moved_towards(double(running), value, momentum));
+void update_ema(T& running, double value, double momentum) {
+  running = static_cast<T>(math::ema(double(running), value, momentum));
 }
 
 std::size_t workspace_size(std::int64_t width) { return static_cast<std::size_t>(omp_get_max_threads() * 2 * width); }
 
 template <typename T>
-ColumnCoefficients<T> coefficients_of(const Columns& columns, const Normalization& of) {
+ChannelCoefficients<T> coefficients_of(const ChannelPack& columns, const Normalization& of) {
   return {columns, of.relu, [&](T* mean, T* scale, T* shift) {
             const T *gammas = of.gamma.read<T>(), *betas = of.beta.read<T>();
             const T *means = of.mean.read<T>(), *variances = of.variance.read<T>();
@@ -36,14 +36,14 @@ ColumnCoefficients<T> coefficients_of(const Columns& columns, const Normalizatio
 }  // namespace
 
 template <typename T>
-BatchMoments<T>::BatchMoments(const BatchNormLoops<T>& loops, std::int64_t channels)
-    : loops_(loops), channels_(channels), moments_(static_cast<std::size_t>(2 * channels)) {}
+BatchMoments<T>::BatchMoments(const BatchNormKernels<T>& kernels, std::int64_t channels)
+    : kernels_(kernels), channels_(channels), moments_(static_cast<std::size_t>(2 * channels)) {}
 
 template <typename T>
 void BatchMoments<T>::add(const T* x, std::int64_t pixels) {
-  const Columns columns = columns_of(channels_, pixels);
+  const ChannelPack columns = channel_pack_of(channels_, pixels);
   workspace_.resize(workspace_size(columns.width));
-  loops_.moments(x, workspace_.data(), columns.rows, columns.width);
+  kernels_.moments(x, workspace_.data(), columns.rows, columns.width);
   const double rows = double(columns.rows);
   for (std::int64_t copy = 0; copy < columns.copies(); ++copy) {
     const double* of_copy = workspace_.data() + copy * channels_;
@@ -65,24 +65,24 @@ void BatchMoments<T>::save(const BatchStatistics& statistics) const {
     const math::BatchVariance variance = math::batch_variance(spread[c], count_);
     means[c] = static_cast<T>(mean[c]);
     variances[c] = static_cast<T>(variance.biased);
-    move_towards(running_means[c], mean[c], statistics.momentum);
-    move_towards(running_variances[c], variance.unbiased, statistics.momentum);
+    update_ema(running_means[c], mean[c], statistics.momentum);
+    update_ema(running_variances[c], variance.unbiased, statistics.momentum);
   }
 }
 
 template <typename T>
-void normalize_pixels(const BatchNormLoops<T>& loops, const T* x, const Normalization& normalization, T* y,
+void normalize_pixels(const BatchNormKernels<T>& kernels, const T* x, const Normalization& normalization, T* y,
                       std::int64_t pixels) {
-  const Columns columns = columns_of(normalization.gamma.count(), pixels);
+  const ChannelPack columns = channel_pack_of(normalization.gamma.count(), pixels);
   const auto coefficients = coefficients_of<T>(columns, normalization);
-  loops.normalize(x, coefficients.view(), y, columns.rows, columns.width);
+  kernels.normalize(x, coefficients.view(), y, columns.rows, columns.width);
 }
 
 template <typename T>
-void normalized_gradient(const BatchNormLoops<T>& loops, const NormalizedGradient& of, const T* dy, T* dx,
+void normalized_gradient(const BatchNormKernels<T>& kernels, const NormalizedGradient& of, const T* dy, T* dx,
                          std::int64_t first, std::int64_t pixels) {
   const std::int64_t channels = of.normalization.gamma.count();
-  const Columns columns = columns_of(channels, pixels);
+  const ChannelPack columns = channel_pack_of(channels, pixels);
   const auto coefficients = coefficients_of<T>(columns, of.normalization);
   std::vector<T> slopes(static_cast<std::size_t>(2 * columns.width));
   for (std::int64_t row = 0; row < 2; ++row) {
@@ -90,25 +90,25 @@ void normalized_gradient(const BatchNormLoops<T>& loops, const NormalizedGradien
     std::copy_n(of.slopes.read<T>() + row * channels, channels, of_row);
     spread_over(columns, of_row);
   }
-  loops.gradient(of.y.read<T>() + first * channels, coefficients.view(), dy, slopes.data(),
+  kernels.gradient(of.y.read<T>() + first * channels, coefficients.view(), dy, slopes.data(),
                  slopes.data() + columns.width, dx, columns.rows, columns.width);
 }
 
 template class BatchMoments<float>;
 template class BatchMoments<double>;
-template void normalize_pixels(const BatchNormLoops<float>&, const float*, const Normalization&, float*, std::int64_t);
-template void normalize_pixels(const BatchNormLoops<double>&, const double*, const Normalization&, double*,
+template void normalize_pixels(const BatchNormKernels<float>&, const float*, const Normalization&, float*, std::int64_t);
+template void normalize_pixels(const BatchNormKernels<double>&, const double*, const Normalization&, double*,
                                std::int64_t);
-template void normalized_gradient(const BatchNormLoops<float>&, const NormalizedGradient&, const float*, float*,
+template void normalized_gradient(const BatchNormKernels<float>&, const NormalizedGradient&, const float*, float*,
                                   std::int64_t, std::int64_t);
-template void normalized_gradient(const BatchNormLoops<double>&, const NormalizedGradient&, const double*, double*,
+template void normalized_gradient(const BatchNormKernels<double>&, const NormalizedGradient&, const double*, double*,
                                   std::int64_t, std::int64_t);
 
 void CpuBackend::batch_statistics(const Tensor& x, const BatchStatistics& statistics) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     const std::int64_t channels = x.shape.back();
-    BatchMoments<T> moments(loops_.of<T>().batch_norm, channels);
+    BatchMoments<T> moments(kernels_.of<T>().batch_norm, channels);
     moments.add(x.read<T>(), x.count() / channels);
     moments.save(statistics);
   });
@@ -117,7 +117,7 @@ void CpuBackend::batch_statistics(const Tensor& x, const BatchStatistics& statis
 void CpuBackend::normalize(const Tensor& x, const Normalization& normalization, const Tensor& y) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    normalize_pixels(loops_.of<T>().batch_norm, x.read<T>(), normalization, y.write<T>(), x.count() / x.shape.back());
+    normalize_pixels(kernels_.of<T>().batch_norm, x.read<T>(), normalization, y.write<T>(), x.count() / x.shape.back());
   });
 }
 
@@ -126,11 +126,11 @@ void CpuBackend::normalize_backward(const Tensor& x, const Normalization& normal
                                     const Tensor& slopes) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const auto& loops = loops_.of<T>().batch_norm;
+    const auto& kernels = kernels_.of<T>().batch_norm;
     const std::int64_t channels = x.shape.back(), pixels = x.count() / channels;
-    const Columns columns = columns_of(channels, pixels);
+    const ChannelPack columns = channel_pack_of(channels, pixels);
     std::vector<double> sums(workspace_size(columns.width));
-    loops.gradient_sums(x.read<T>(), coefficients_of<T>(columns, normalization).view(), dy.read<T>(), sums.data(),
+    kernels.gradient_sums(x.read<T>(), coefficients_of<T>(columns, normalization).view(), dy.read<T>(), sums.data(),
                         columns.rows, columns.width);
 
     const T *gammas = normalization.gamma.read<T>(), *variances = normalization.variance.read<T>();
@@ -145,7 +145,7 @@ void CpuBackend::normalize_backward(const Tensor& x, const Normalization& normal
       slope[c] = static_cast<T>(gradient.slope);
       slope[channels + c] = static_cast<T>(gradient.offset);
     }
-    if (dx) normalized_gradient(loops, {x, normalization, slopes}, dy.read<T>(), dx.write<T>(), 0, pixels);
+    if (dx) normalized_gradient(kernels, {x, normalization, slopes}, dy.read<T>(), dx.write<T>(), 0, pixels);
   });
 }
 

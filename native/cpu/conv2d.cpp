@@ -108,7 +108,7 @@ void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& 
     convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry, static_cast<bool>(bias)))
         .forward(input + from, w, offset, output + to);
     if (!of_y) return;
-    normalize_pixels(loops_.f32.batch_norm, output + to, of_y, output + to, images * y.shape[1] * y.shape[2]);
+    normalize_pixels(kernels_.f32.batch_norm, output + to, of_y, output + to, images * y.shape[1] * y.shape[2]);
   });
 }
 

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "core/backend.h"
-#include "cpu/loops/loops.h"
+#include "cpu/kernels/kernels.h"
 
 namespace sn::cpu {
 
@@ -48,7 +48,7 @@ class Convolution {
 // One Convolution a shape, made when it is first asked for.
 class Convolutions {
  public:
-  Convolutions(Backend& backend, DnnlState& dnnl, const WinogradLoops& winograd)
+  Convolutions(Backend& backend, DnnlState& dnnl, const WinogradKernels& winograd)
       : backend_(backend), dnnl_(dnnl), winograd_(winograd) {}
 
   Convolution& of(const ConvolutionShape& shape);
@@ -58,7 +58,7 @@ class Convolutions {
 
   Backend& backend_;
   DnnlState& dnnl_;
-  const WinogradLoops& winograd_;
+  const WinogradKernels& winograd_;
   std::map<ConvolutionShape, std::unique_ptr<Convolution>> made_;
 };
 

@@ -26,7 +26,7 @@ md any_layout(std::int64_t groups, std::int64_t filters, std::int64_t channels, 
   return md(dims{groups, filters / groups, channels, kh, kw}, f32, tag::any);
 }
 
-// An argument with its data in it, for one run. Where the primitive wants another layout, it gets room for that long.
+// An argument with its data in it, for one run. Where the primitive wants another layout, it gets a workspace for that long.
 class Placed {
  public:
   Placed(DnnlState& state, ConvolutionArgument& argument, const float* data) : state_(state), argument_(argument) {

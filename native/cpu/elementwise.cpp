@@ -8,28 +8,28 @@ namespace sn::cpu {
 void CpuBackend::relu_forward(const Tensor& x, const Tensor& y) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.relu(x.read<T>(), y.write<T>(), x.count());
+    kernels_.of<T>().element.relu(x.read<T>(), y.write<T>(), x.count());
   });
 }
 
 void CpuBackend::relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
   by_dtype(y.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.relu_backward(y.read<T>(), dy.read<T>(), dx.write<T>(), y.count());
+    kernels_.of<T>().element.relu_backward(y.read<T>(), dy.read<T>(), dx.write<T>(), y.count());
   });
 }
 
 void CpuBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {
   by_dtype(a.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.add(a.read<T>(), b.read<T>(), out.write<T>(), a.count());
+    kernels_.of<T>().element.add(a.read<T>(), b.read<T>(), out.write<T>(), a.count());
   });
 }
 
 void CpuBackend::scale(const Tensor& x, double factor, const Tensor& out) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.scale(x.read<T>(), static_cast<T>(factor), out.write<T>(), x.count());
+    kernels_.of<T>().element.scale(x.read<T>(), static_cast<T>(factor), out.write<T>(), x.count());
   });
 }
 
@@ -40,7 +40,7 @@ void CpuBackend::scale_by(const Tensor& x, const Tensor& factor, const Tensor& o
 void CpuBackend::sum(const Tensor& x, const Tensor& out) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    fill(loops_.of<T>().element.sum(x.read<T>(), x.count()), out);
+    fill(kernels_.of<T>().element.sum(x.read<T>(), x.count()), out);
   });
 }
 
@@ -81,7 +81,7 @@ void CpuBackend::copy_channels(const Tensor& from, std::int64_t from_channel, co
 void CpuBackend::dropout(const Tensor& x, const Tensor& y, double probability, std::uint64_t seed) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.dropout(x.read<T>(), y.write<T>(), probability, seed, x.count());
+    kernels_.of<T>().element.dropout(x.read<T>(), y.write<T>(), probability, seed, x.count());
   });
 }
 

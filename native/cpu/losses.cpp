@@ -114,7 +114,7 @@ struct AngularRow {
   T* cosine;       // in: x w^T; out: s
   T* logits;       // magnitude * g(theta), margin-free
   T* slope;        // dL/ds
-  T* probability;  // room for the softmax
+  T* probability;  // workspace for the softmax
   std::int64_t classes, label;
   double magnitude;  // |x| or the radius
 };
@@ -248,7 +248,7 @@ void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const
     T* norm_gradients = saved.norm_gradient.write<T>();
     T* inv_feature_norms = saved.inv_feature_norm.write<T>();
     T* inv_weight_norms = saved.inv_weight_norm.write<T>();
-    T* room = probabilities.write<T>();
+    T* workspace = probabilities.write<T>();
     double* sample_losses = losses.write<double>();
     double* sample_angles = angles.write<double>();
     const std::int32_t* targets = labels.read<std::int32_t>();
@@ -261,7 +261,7 @@ void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const
       const double magnitude = options.radius > 0 ? options.radius : features.norm(i);
       const AngularResult result = angular_row(g,
                                                AngularRow<T>{cosines + first, all_logits + first, gradients + first,
-                                                             room + first, classes, targets[i], magnitude},
+                                                             workspace + first, classes, targets[i], magnitude},
                                                options, double(batch));
       sample_losses[i] = result.loss;
       sample_angles[i] = result.theta;
@@ -277,7 +277,7 @@ void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, cons
                                           const Tensor& dloss, const Tensor& dx, const Tensor& dw) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const auto subtract_rows = loops_.of<T>().sphere.subtract_radial;
+    const auto subtract_rows = kernels_.of<T>().sphere.subtract_radial;
     const double outer = double(*dloss.read<T>());
     const Directions features(x, saved.inv_feature_norm), weights(w, saved.inv_weight_norm);
     const RadialSums radial = radial_sums<T>(saved.cosine, saved.cosine_gradient);
@@ -314,7 +314,7 @@ void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, con
   raw.shape = gradient.shape = {rows, width};
   by_dtype(w.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const auto& loops = loops_.of<T>();
+    const auto& kernels = kernels_.of<T>();
     const Directions directions(raw, eps);
     const auto constant = [&](double value) { return std::vector<T>(static_cast<std::size_t>(rows), T(value)); };
     const auto inverses = [&](double factor) {
@@ -331,7 +331,7 @@ void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, con
     matmul(unit, unit, {}, gram, false, true);
     T* difference = gram.write<T>();
     for (std::int64_t i = 0; i < rows; ++i) difference[i * rows + i] -= T(1);
-    fill(loops.element.sum_of_squares(difference, gram.count()), loss);
+    fill(kernels.element.sum_of_squares(difference, gram.count()), loss);
 
     scale_rows_and_columns(difference, difference, inverses(4), constant(1));
     matmul(gram, unit, {}, gradient, false, false);
@@ -341,7 +341,7 @@ void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, con
     const auto radial = per_row<T>(directions, [&](std::int64_t i) {
       return directions.radial_inverse(i) > 0 ? dot(units + i * width, gradients + i * width, width) : 0;
     });
-    loops.sphere.subtract_radial(gradient.write<T>(), units, radial.data(), rows, int(width), 1);
+    kernels.sphere.subtract_radial(gradient.write<T>(), units, radial.data(), rows, int(width), 1);
   });
 }
 

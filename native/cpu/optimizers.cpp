@@ -18,7 +18,7 @@ void CpuBackend::adam_step(const std::vector<Tensor>& parameters, const std::vec
         all.push_back({parameters[i].write<T>(), gradients[i].read<T>(), first_moments[i].write<T>(),
                        second_moments[i].write<T>(), parameters[i].count()});
       }
-      if (!all.empty()) loops_.of<T>().optimizer.adam(all.data(), all.size(), options);
+      if (!all.empty()) kernels_.of<T>().optimizer.adam(all.data(), all.size(), options);
     });
   };
   update(DType::f32);
@@ -31,7 +31,7 @@ void CpuBackend::sgd_step(const std::vector<Tensor>& parameters, const std::vect
     by_dtype(parameters[i].dtype, [&](auto tag) {
       using T = decltype(tag);
       T* velocity = options.momentum != 0 ? velocities[i].write<T>() : nullptr;
-      loops_.of<T>().optimizer.sgd(parameters[i].write<T>(), gradients[i].read<T>(), velocity, options,
+      kernels_.of<T>().optimizer.sgd(parameters[i].write<T>(), gradients[i].read<T>(), velocity, options,
                                    parameters[i].count());
     });
   }
@@ -42,7 +42,7 @@ void CpuBackend::global_norm(const std::vector<Tensor>& tensors, const Tensor& o
   for (const Tensor& tensor : tensors) {
     by_dtype(tensor.dtype, [&](auto tag) {
       using T = decltype(tag);
-      squares += loops_.of<T>().element.sum_of_squares(tensor.read<T>(), tensor.count());
+      squares += kernels_.of<T>().element.sum_of_squares(tensor.read<T>(), tensor.count());
     });
   }
   fill(std::sqrt(squares), out);

@@ -21,11 +21,11 @@ void by_index(DType dtype, Function&& function) {
 }
 
 template <typename T, typename Index>
-const MaxPoolLoops<T, Index>& max_loops(const PoolLoops<T>& loops) {
+const MaxPoolKernels<T, Index>& max_loops(const PoolKernels<T>& kernels) {
   if constexpr (sizeof(Index) == 1) {
-    return loops.max;
+    return kernels.max;
   } else {
-    return loops.max_wide;
+    return kernels.max_wide;
   }
 }
 
@@ -48,7 +48,7 @@ Tensor CpuBackend::max_pool2d_forward(const Tensor& x, const Tensor& y, const Wi
     by_index(dtype, [&](auto index_tag) {
       using T = decltype(tag);
       using Index = decltype(index_tag);
-      max_loops<T, Index>(loops_.of<T>().element.pool)
+      max_loops<T, Index>(kernels_.of<T>().element.pool)
           .forward(x.read<T>(), y.write<T>(), index.write<Index>(), extents(x, y, window));
     });
   });
@@ -61,7 +61,7 @@ void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& workspace, 
     by_index(workspace.dtype, [&](auto index_tag) {
       using T = decltype(tag);
       using Index = decltype(index_tag);
-      max_loops<T, Index>(loops_.of<T>().element.pool)
+      max_loops<T, Index>(kernels_.of<T>().element.pool)
           .backward(dy.read<T>(), workspace.read<Index>(), dx.write<T>(), extents(dx, dy, window));
     });
   });
@@ -70,14 +70,14 @@ void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& workspace, 
 void CpuBackend::avg_pool2d_forward(const Tensor& x, const Tensor& y, const Window& window, bool count_padding) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.pool.average_forward(x.read<T>(), y.write<T>(), count_padding, extents(x, y, window));
+    kernels_.of<T>().element.pool.average_forward(x.read<T>(), y.write<T>(), count_padding, extents(x, y, window));
   });
 }
 
 void CpuBackend::avg_pool2d_backward(const Tensor& dy, const Tensor& dx, const Window& window, bool count_padding) {
   by_dtype(dy.dtype, [&](auto tag) {
     using T = decltype(tag);
-    loops_.of<T>().element.pool.average_backward(dy.read<T>(), dx.write<T>(), count_padding, extents(dx, dy, window));
+    kernels_.of<T>().element.pool.average_backward(dy.read<T>(), dx.write<T>(), count_padding, extents(dx, dy, window));
   });
 }
 

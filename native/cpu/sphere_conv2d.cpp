@@ -8,7 +8,7 @@
 
 #include "cpu/backend.h"
 #include "cpu/batch_norm.h"
-#include "cpu/columns.h"
+#include "cpu/channel_pack.h"
 #include "cpu/conv2d.h"
 #include "cpu/convolution.h"
 #include "core/dispatch.h"
@@ -51,7 +51,7 @@ class FilterParameters {
       dc_dk[o] = g.dc_dk;
       shift[o] = biases ? biases[o] : T(0);
     }
-    const Columns columns{filters, 1, width()};
+    const ChannelPack columns{filters, 1, width()};
     for (int row = 0; row < 4; ++row) spread_over(columns, half_inverse_k + row * width());
     const int filters_of_group = filters / groups;
     for (int owner = 0, column = 0; column < width(); ++owner) {
@@ -116,8 +116,8 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const T
   if (saved) copy(filter.inverse_norms, saved.inv_filter_norm);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const SphereLoops<T>& loops = loops_.of<T>().sphere;
-    const BatchNormLoops<T>& batch_norm = loops_.of<T>().batch_norm;
+    const SphereKernels<T>& kernels = kernels_.of<T>().sphere;
+    const BatchNormKernels<T>& batch_norm = kernels_.of<T>().batch_norm;
     const int filters = static_cast<int>(w.shape[0]);
     const int channels = static_cast<int>(x.shape[3]);
     const int groups = geometry.groups;
@@ -138,9 +138,9 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const T
       T* chunk_norms = norms.write<T>() + first_kept * positions * groups;
       T* chunk_kept = kept.write<T>() + first_kept * positions * filters;
       T* chunk_output = y.write<T>() + first * positions * filters;
-      loops.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
-      loops.box_sum(squares.read<T>(), chunk_norms, images, box);
-      loops.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
+      kernels.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
+      kernels.box_sum(squares.read<T>(), chunk_norms, images, box);
+      kernels.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
                           options.guard.add);
       if constexpr (std::is_same_v<T, float>) {
         convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
@@ -148,7 +148,7 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const T
       } else {
         reference_conv_forward(x, filter.unit, {}, kept, geometry);
       }
-      loops.forward(options.angular, chunk_kept, chunk_output, chunk_norms, parameters.rows(images * positions),
+      kernels.forward(options.angular, chunk_kept, chunk_output, chunk_norms, parameters.rows(images * positions),
                     parameters.view());
       if (of_y) moments.add(chunk_output, images * positions);
       if (normalization) normalize_pixels(batch_norm, chunk_output, normalization, chunk_output, images * positions);
@@ -164,7 +164,7 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
   const FilterCache& filter = unit_filters(w, options.guard);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const SphereLoops<T>& loops = loops_.of<T>().sphere;
+    const SphereKernels<T>& kernels = kernels_.of<T>().sphere;
     const int filters = static_cast<int>(w.shape[0]);
     const int channels = static_cast<int>(x.shape[3]);
     const int groups = geometry.groups;
@@ -194,11 +194,11 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
       const T* chunk_dy = dy.read<T>() + output_offset;
       T* chunk_v = v.write<T>() + (adds ? 0 : output_offset);
       if (normalized) {
-        normalized_gradient(loops_.of<T>().batch_norm, normalized, chunk_dy, before.write<T>(), first * positions,
+        normalized_gradient(kernels_.of<T>().batch_norm, normalized, chunk_dy, before.write<T>(), first * positions,
                             images * positions);
         chunk_dy = before.read<T>();
       }
-      loops.backward(options.angular, chunk_dy, saved.kept.read<T>() + output_offset,
+      kernels.backward(options.angular, chunk_dy, saved.kept.read<T>() + output_offset,
                      saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
                      parameters.rows(images * positions), parameters.view(), sums);
       if (dx) {
@@ -209,8 +209,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
         } else {
           reference_conv_backward_data(v, filter.unit, dx, geometry);
         }
-        loops.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
-        loops.subtract_radial(chunk_dx, chunk_input, radial.read<T>(), images * pixels, channels, groups);
+        kernels.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
+        kernels.subtract_radial(chunk_dx, chunk_input, radial.read<T>(), images * pixels, channels, groups);
       }
       if (!dw || !adds) continue;
       const Tensor& chunk_dw = first == 0 ? dw : more_dw;

@@ -36,10 +36,10 @@ bool WinogradConvolution::suits(const ConvolutionShape& shape) {
   return in_tiles * (products + transforms) + transform_of_filter * pairs < 9 * pixels * pairs;
 }
 
-WinogradConvolution::WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradLoops& loops)
-    : forth_(extents_of(shape)), back_(turned(forth_)), backend_(backend), loops_(loops) {}
+WinogradConvolution::WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradKernels& kernels)
+    : forth_(extents_of(shape)), back_(turned(forth_)), backend_(backend), kernels_(kernels) {}
 
-Tensor WinogradConvolution::room(std::int64_t numbers) const {
+Tensor WinogradConvolution::workspace(std::int64_t numbers) const {
   return {backend_.allocate(static_cast<std::size_t>(numbers) * sizeof(float)), DType::f32, {numbers}};
 }
 
@@ -47,8 +47,8 @@ const float* WinogradConvolution::packed(const Tensor& w, bool back) const {
   auto& [filters, of_back, revision] = w.derived<FilterCache>().winograd;
   if (filters && of_back == back && revision == w.storage->revision()) return filters.read<float>();
   const WinogradExtents& e = back ? back_ : forth_;
-  filters = room(std::int64_t{winograd_planes * winograd_panel} * e.channels * winograd_panels(e.filters));
-  loops_.transform_filters(w.read<float>(), filters.write<float>(), forth_.filters, forth_.channels, back);
+  filters = workspace(std::int64_t{winograd_planes * winograd_panel} * e.channels * winograd_panels(e.filters));
+  kernels_.transform_filters(w.read<float>(), filters.write<float>(), forth_.filters, forth_.channels, back);
   of_back = back;
   revision = w.storage->revision();
   return filters.read<float>();
@@ -56,8 +56,8 @@ const float* WinogradConvolution::packed(const Tensor& w, bool back) const {
 
 void WinogradConvolution::convolve(const float* from, const float* filters, const float* bias, float* to,
                                    const WinogradExtents& extents) const {
-  const Tensor tiles = room(loops_.forward_room(extents));
-  loops_.forward(from, filters, bias, to, extents, tiles.write<float>());
+  const Tensor tiles = workspace(kernels_.forward_workspace(extents));
+  kernels_.forward(from, filters, bias, to, extents, tiles.write<float>());
 }
 
 void WinogradConvolution::forward(const float* x, const Tensor& w, const float* bias, float* y) {
@@ -69,8 +69,8 @@ void WinogradConvolution::backward_data(const float* dy, const Tensor& w, float*
 }
 
 void WinogradConvolution::backward_weights(const float* x, const float* dy, float* dw) {
-  const Tensor tiles = room(loops_.backward_weights_room(forth_));
-  loops_.backward_weights(x, dy, dw, forth_, tiles.write<float>());
+  const Tensor tiles = workspace(kernels_.backward_weights_workspace(forth_));
+  kernels_.backward_weights(x, dy, dw, forth_, tiles.write<float>());
 }
 
 }  // namespace sn::cpu

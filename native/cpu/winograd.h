@@ -1,4 +1,4 @@
-// 3x3 convolutions of stride 1 by Winograd's algorithm F(4x4, 3x3) (cpu/loops/winograd.cpp), which takes a quarter of
+// 3x3 convolutions of stride 1 by Winograd's algorithm F(4x4, 3x3) (cpu/kernels/winograd.cpp), which takes a quarter of
 // the products. Results are within 1e-5 of the direct ones, relative to the largest numbers of a tile.
 #pragma once
 
@@ -11,20 +11,20 @@ class WinogradConvolution final : public Convolution {
   // Whether it can be used for a shape, and is worth its transforms.
   static bool suits(const ConvolutionShape& shape);
 
-  WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradLoops& loops);
+  WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradKernels& kernels);
 
   void forward(const float* x, const Tensor& w, const float* bias, float* y) override;
   void backward_data(const float* dy, const Tensor& w, float* dx) override;
   void backward_weights(const float* x, const float* dy, float* dw) override;
 
  private:
-  Tensor room(std::int64_t numbers) const;
+  Tensor workspace(std::int64_t numbers) const;
   const float* packed(const Tensor& w, bool back) const;
   void convolve(const float* from, const float* filters, const float* bias, float* to, const WinogradExtents&) const;
 
   WinogradExtents forth_, back_;
   Backend& backend_;
-  const WinogradLoops& loops_;
+  const WinogradKernels& kernels_;
 };
 
 }  // namespace sn::cpu

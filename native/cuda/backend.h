@@ -9,7 +9,7 @@
 #include "core/backend.h"
 #include "cuda/error.h"
 #include "cuda/gemm.h"
-#include "cuda/varying.h"
+#include "cuda/dynamic_scalar.h"
 
 namespace sn::cuda {
 
@@ -110,7 +110,7 @@ class CudaBackend final : public Backend {
   // A tensor for the length of one operator: later operators may take its memory, they run after it.
   Tensor scratch(DType dtype, const Shape& shape);
   // A number that replays of a graph being captured will be given anew.
-  Varying varying(double value);
+  DynamicScalar dynamic_scalar(double value);
   // Another number for each capture, 0 outside: what is derived from tensors is made anew within each.
   std::uint64_t capture_id() const;
   // Throws where the operator cannot be recorded.

@@ -70,7 +70,7 @@ struct SaveStatistics {
     move(running_variance[channel], batch.unbiased);
   }
   __device__ void move(T& running, double value) const {
-    running = static_cast<T>(math::moved_towards(double(running), value, momentum));
+    running = static_cast<T>(math::ema(double(running), value, momentum));
   }
 };
 

@@ -12,22 +12,22 @@ namespace {
 class CudaGraph final : public CapturedGraph {
  public:
   CudaGraph(cudaGraphExec_t instance, cudaStream_t stream, std::shared_ptr<Allocator> pool,
-            std::shared_ptr<Storage> slots, int varying)
-      : instance_(instance), stream_(stream), pool_(std::move(pool)), slots_(std::move(slots)), varying_(varying) {}
+            std::shared_ptr<Storage> slots, int scalars)
+      : instance_(instance), stream_(stream), pool_(std::move(pool)), slots_(std::move(slots)), scalars_(scalars) {}
   ~CudaGraph() override {
     cudaDeviceSynchronize();  // it may be running; its stream may be gone
     cudaGraphExecDestroy(instance_);
     pool_->release_cache();  // what outlives the graph keeps its own blocks only
   }
 
-  void replay(const std::vector<double>& varying) override {
-    if (varying.size() != static_cast<std::size_t>(varying_)) {
-      throw Error(ErrorCode::option, "varying", "the graph takes " + std::to_string(varying_) + " varying numbers, but got " +
-                                                    std::to_string(varying.size()));
+  void replay(const std::vector<double>& scalars) override {
+    if (scalars.size() != static_cast<std::size_t>(scalars_)) {
+      throw Error(ErrorCode::option, "scalars", "the graph takes " + std::to_string(scalars_) + " scalars numbers, but got " +
+                                                    std::to_string(scalars.size()));
     }
-    if (!varying.empty()) {
-      const std::size_t bytes = varying.size() * sizeof(double);
-      check(cudaMemcpyAsync(slots_->data(), varying.data(), bytes, cudaMemcpyHostToDevice, stream_), "replay");
+    if (!scalars.empty()) {
+      const std::size_t bytes = scalars.size() * sizeof(double);
+      check(cudaMemcpyAsync(slots_->data(), scalars.data(), bytes, cudaMemcpyHostToDevice, stream_), "replay");
     }
     check(cudaGraphLaunch(instance_, stream_), "replay");
   }
@@ -37,16 +37,16 @@ class CudaGraph final : public CapturedGraph {
   cudaStream_t stream_;
   std::shared_ptr<Allocator> pool_;
   std::shared_ptr<Storage> slots_;
-  int varying_;
+  int scalars_;
 };
 
 }  // namespace
 
-Varying CudaBackend::varying(double value) {
+DynamicScalar CudaBackend::dynamic_scalar(double value) {
   if (!capture_) return {value, nullptr};
-  if (capture_->used == Capture::most_varying) {
+  if (capture_->used == Capture::most_scalars) {
     throw Error(ErrorCode::device, "cudaGraph",
-                "a captured graph takes at most " + std::to_string(Capture::most_varying) + " varying numbers");
+                "a captured graph takes at most " + std::to_string(Capture::most_scalars) + " scalars numbers");
   }
   return {value, static_cast<const double*>(capture_->slots->data()) + capture_->used++};
 }
@@ -64,7 +64,7 @@ void CudaBackend::begin_capture() {
   auto capture = std::make_unique<Capture>();
   capture->id = ++captures_;
   capture->usual = allocator_;
-  capture->slots = allocate(Capture::most_varying * sizeof(double));
+  capture->slots = allocate(Capture::most_scalars * sizeof(double));
   // Relaxed: memory may be allocated meanwhile, and other threads may prepare batches.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginCapture");
   allocator_ = std::make_shared<Allocator>(memory_, Reuse::pinned);

@@ -81,14 +81,14 @@ __global__ void __launch_bounds__(element_threads)
 // Reads x once, writes y once: 2 T, the floor. The mask is made anew wherever it is needed.
 template <typename T>
 __global__ void __launch_bounds__(element_threads)
-    dropout_kernel(std::int64_t count, T* y, Varying seed, std::int32_t threshold, T factor, const T* x) {
+    dropout_kernel(std::int64_t count, T* y, DynamicScalar seed, std::int32_t threshold, T factor, const T* x) {
   const std::uint64_t key = math::random_key(static_cast<std::uint64_t>(seed.get()));
   map_elements(count, y, Dropout<T>{key, threshold, factor}, x);
 }
 
 template <typename T>
 unsigned pack_blocks(std::int64_t count) {
-  return element_blocks(pieces<std::int64_t>(count, pack_size<T>));
+  return element_blocks(ceil_div<std::int64_t>(count, pack_size<T>));
 }
 
 template <typename T, typename Function, typename... Sources>
@@ -120,7 +120,7 @@ constexpr std::int64_t most_sum_blocks = 132 * 8;
 
 template <typename T>
 unsigned sum_blocks(std::int64_t count) {
-  const std::int64_t threads = pieces<std::int64_t>(count, pack_size<T> * sum_packs_a_thread);
+  const std::int64_t threads = ceil_div<std::int64_t>(count, pack_size<T> * sum_packs_a_thread);
   return static_cast<unsigned>(std::clamp<std::int64_t>(threads / element_threads, 1, most_sum_blocks));
 }
 
@@ -260,7 +260,7 @@ void CudaBackend::dropout(const Tensor& x, const Tensor& y, double probability, 
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     launch({"dropout", stream_, pack_blocks<T>(x.count()), element_threads}, dropout_kernel<T>, x.count(),
-           y.write<T>(), varying(static_cast<double>(seed)), math::dropout_threshold(probability),
+           y.write<T>(), dynamic_scalar(static_cast<double>(seed)), math::dropout_threshold(probability),
            static_cast<T>(1 / (1 - probability)), x.read<T>());
   });
 }

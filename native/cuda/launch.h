@@ -16,7 +16,7 @@ struct Launch {
 
 // How many pieces of `size` cover `count`.
 template <typename T>
-constexpr T pieces(T count, T size) {
+constexpr T ceil_div(T count, T size) {
   return (count + size - 1) / size;
 }
 

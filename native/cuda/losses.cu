@@ -106,7 +106,7 @@ struct AngularLogits {
   G g;
   double margin;
   double radius;
-  Varying annealing;
+  DynamicScalar annealing;
 };
 
 // The block's sample.
@@ -262,7 +262,7 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
   const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
   const Tensor feature_norms = scratch(DType::f64, {batch});
   const Tensor losses_and_angles = scratch(DType::f64, {2, batch});
-  const Varying annealing = varying(options.annealing);
+  const DynamicScalar annealing = dynamic_scalar(options.annealing);
   measure_rows(op, stream_, x, options.eps, feature_norms, saved.inv_feature_norm);
   measure_rows(op, stream_, w, options.eps, {}, saved.inv_weight_norm);
   by_column(logits, [&](auto tag, auto width) {

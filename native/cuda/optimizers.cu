@@ -24,7 +24,7 @@ struct TensorTable {
   void add(const Operands& tensor, std::int64_t count, std::int64_t chunk) {
     operands[tensors] = tensor;
     counts[tensors] = count;
-    first_blocks[tensors + 1] = first_blocks[tensors] + static_cast<unsigned>(pieces(count, chunk));
+    first_blocks[tensors + 1] = first_blocks[tensors] + static_cast<unsigned>(ceil_div(count, chunk));
     ++tensors;
   }
 };
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(threads) sum_squares(const TensorTable<const T
 
 std::int64_t count_chunks(const std::vector<Tensor>& tensors, std::int64_t chunk) {
   std::int64_t chunks = 0;
-  for (const Tensor& tensor : tensors) chunks += pieces(tensor.count(), chunk);
+  for (const Tensor& tensor : tensors) chunks += ceil_div(tensor.count(), chunk);
   return chunks;
 }
 

@@ -116,7 +116,7 @@ void build_patches(const char* op, cudaStream_t stream, const typename Operand::
                    typename Operand::Value* inverse_norms, const NormGuard& guard) {
   using T = typename Operand::Value;
   const std::int64_t rows = range.count * shape.groups;
-  const Launch how{op, stream, dim3(static_cast<unsigned>(pieces<std::int64_t>(rows, warps_per_block))),
+  const Launch how{op, stream, dim3(static_cast<unsigned>(ceil_div<std::int64_t>(rows, warps_per_block))),
                    dim3(warps_per_block * warp_size)};
   const auto kernel = in_packs<T>(shape) ? patch_kernel<Operand, pack_size<T>> : patch_kernel<Operand, 1>;
   launch(how, kernel, x, shape, range, patches, inverse_norms, static_cast<T>(guard.eps), guard.add);

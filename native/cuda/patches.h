@@ -31,7 +31,7 @@ inline PatchShape patch_shape(const Tensor& x, const Tensor& y, const ConvGeomet
   const int size = geometry.kernel_h * geometry.kernel_w * width;
   const int piece = 16 / static_cast<int>(element);
   return {x.shape[0],      extent(x, 1), extent(x, 2), extent(x, 3), extent(y, 1), extent(y, 2),
-          geometry.groups, width,        geometry,     size,         pieces(size, piece) * piece};
+          geometry.groups, width,        geometry,     size,         ceil_div(size, piece) * piece};
 }
 
 // Whether a patch is a pixel: the image itself is the patch matrix.
@@ -52,7 +52,7 @@ class TileSize {
   std::int64_t rows(std::int64_t total, std::size_t bytes_a_row) const {
     const auto fitting = static_cast<std::int64_t>(budget_ / bytes_a_row);
     const std::int64_t most = std::clamp(std::max(fitting, least_), std::int64_t{1}, total);
-    return pieces(total, pieces(total, most));  // tiles of one size, as far as it goes
+    return ceil_div(total, ceil_div(total, most));  // tiles of one size, as far as it goes
   }
 
  private:
@@ -98,7 +98,7 @@ void for_each_input_tile(const PatchShape& shape, std::int64_t rows, Body&& body
     for (int row = 0; row < shape.in_h; row += band) {
       const int count = std::min(band, shape.in_h - row);
       const int lowest = std::max(0, row + w.padding_h - reach);
-      const int first = std::min(pieces(lowest, w.stride_h), shape.out_h);
+      const int first = std::min(ceil_div(lowest, w.stride_h), shape.out_h);
       const int last = std::min((row + count - 1 + w.padding_h) / w.stride_h + 1, shape.out_h);
       body(InputTile{image, 1, row, count, first, std::max(0, last - first)});
     }

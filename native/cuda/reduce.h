@@ -71,12 +71,12 @@ inline ColumnLayout column_layout(const RowGroups& extents, int width, std::int6
                                   std::int64_t most_blocks) {
   const std::int64_t columns = extents.channels / width;
   // 512 bytes of a row keep memory busy; more columns would leave fewer threads for the rows.
-  const std::int64_t column_blocks = pieces<std::int64_t>(columns, width > 1 ? 32 : 64);
-  const std::int64_t block_columns = pieces(columns, column_blocks);
+  const std::int64_t column_blocks = ceil_div<std::int64_t>(columns, width > 1 ? 32 : 64);
+  const std::int64_t block_columns = ceil_div(columns, column_blocks);
   const std::int64_t block_rows = column_threads / block_columns;
   const std::int64_t most_row_blocks = std::max<std::int64_t>(most_blocks / (column_blocks * extents.groups), 1);
   const std::int64_t row_blocks =
-      std::clamp<std::int64_t>(pieces(extents.rows, block_rows * rows_a_thread), 1, most_row_blocks);
+      std::clamp<std::int64_t>(ceil_div(extents.rows, block_rows * rows_a_thread), 1, most_row_blocks);
   return {extents,
           width,
           static_cast<int>(block_columns),
@@ -260,7 +260,7 @@ void fold_columns(const char* op, cudaStream_t stream, const ColumnLayout& layou
   launch({op, stream, layout.blocks(), column_threads}, fold_blocks<Fold, Finish>, layout, fold, finish, states);
   if (layout.row_blocks == 1) return;
   const std::int64_t outputs = layout.extents.groups * layout.extents.channels;
-  launch({op, stream, static_cast<unsigned>(pieces<std::int64_t>(outputs, finish_channels)), column_threads},
+  launch({op, stream, static_cast<unsigned>(ceil_div<std::int64_t>(outputs, finish_channels)), column_threads},
          finish_blocks<State, Finish>, layout, states, finish);
 }
 

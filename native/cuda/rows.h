@@ -48,7 +48,7 @@ struct RowLaunch {
 // As many threads as a row has work for, up to most_row_threads.
 template <typename... Parameters, typename... Arguments>
 void launch_rows(const RowLaunch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-  const std::int64_t rows = how.matrix[0], warps = pieces<std::int64_t>(how.matrix[1], how.width * warp_size);
+  const std::int64_t rows = how.matrix[0], warps = ceil_div<std::int64_t>(how.matrix[1], how.width * warp_size);
   if (rows == 0) return;
   const auto threads = std::clamp<std::int64_t>(warps * warp_size, warp_size, most_row_threads);
   launch({how.op, how.stream, static_cast<unsigned>(rows), static_cast<unsigned>(threads)}, kernel, arguments...);

@@ -250,7 +250,7 @@ void run_epilogue(cudaStream_t stream, const SphereForward& tensors, const Spher
 template <typename Operand, bool with_dk, typename Filters>
 void launch_backward(cudaStream_t stream, const BackwardArrays<Operand>& arrays, const Filters& g,
                      const OutputShape& shape) {
-  const dim3 grid(static_cast<unsigned>(pieces<std::int64_t>(shape.windows, windows_per_block)),
+  const dim3 grid(static_cast<unsigned>(ceil_div<std::int64_t>(shape.windows, windows_per_block)),
                   static_cast<unsigned>(shape.groups));
   const Launch how{"sphereConv2dBackward", stream, grid, dim3(backward_warps * warp_size)};
   // Two filters a lane: 64 filters fill a warp.
@@ -293,8 +293,8 @@ void CudaBackend::sphere_forward_as(const SphereForward& tensors, const ConvGeom
   const std::int64_t row = std::int64_t{shape.groups} * shape.padded;
   const std::int64_t row_bytes = pixelwise ? outputs.filters * std::int64_t{sizeof(T)} : row * std::int64_t{sizeof(Element)};
   const std::int64_t rows = tile_size().rows(shape.windows(), static_cast<std::size_t>(row_bytes));
-  const auto room = pixelwise ? nullptr : allocate(static_cast<std::size_t>(rows * row_bytes));
-  auto* patches = room ? static_cast<Element*>(room->data()) : nullptr;
+  const auto workspace = pixelwise ? nullptr : allocate(static_cast<std::size_t>(rows * row_bytes));
+  auto* patches = workspace ? static_cast<Element*>(workspace->data()) : nullptr;
   for_each_tile(shape.windows(), rows, [&](const WindowRange& range) {
     build_patches<Operand>("sphereConv2d", stream_, x.read<T>(), shape, range, patches,
                            tensors.inv_patch_norm.write<T>(), options.guard);
@@ -323,10 +323,10 @@ void CudaBackend::sphere_backward_as(const SphereBackward& tensors, const ConvGe
   const Tensor values = is_sigmoid ? scratch(x.dtype, {3, filters}) : Tensor{};
   const SphereFilters<T> parameters = sphere_filters<T>(stream_, tensors.k, options, values);
 
-  const auto v_room = allocate(static_cast<std::size_t>(dy.count()) * sizeof(Element));
-  auto* v = static_cast<Element*>(v_room->data());
+  const auto v_workspace = allocate(static_cast<std::size_t>(dy.count()) * sizeof(Element));
+  auto* v = static_cast<Element*>(v_workspace->data());
   const Tensor r = scratch(x.dtype, {outputs.windows, outputs.groups});
-  const std::int64_t blocks = pieces<std::int64_t>(outputs.windows, windows_per_block);
+  const std::int64_t blocks = ceil_div<std::int64_t>(outputs.windows, windows_per_block);
   const Tensor partial = scratch(x.dtype, {blocks, 3, filters});
   const BackwardArrays<Operand> arrays{dy.read<T>(), tensors.kept.read<T>(), tensors.inv_patch_norm.read<T>(),
                                        tensors.inv_filter_norm.read<T>(), v, r.write<T>(), partial.write<T>()};
@@ -335,7 +335,7 @@ void CudaBackend::sphere_backward_as(const SphereBackward& tensors, const ConvGe
   const bool shares_k = tensors.dk && tensors.dk.count() < filters;
   const Tensor radial = scratch(x.dtype, {filters});
   const Tensor dk = shares_k ? scratch(x.dtype, {filters}) : tensors.dk;
-  launch({op, stream_, dim3(static_cast<unsigned>(pieces<std::int64_t>(3 * filters, warp_size))),
+  launch({op, stream_, dim3(static_cast<unsigned>(ceil_div<std::int64_t>(3 * filters, warp_size))),
           dim3(backward_warps * warp_size)},
          add_partials_kernel<T>, partial.read<T>(), blocks, outputs.filters, radial.write<T>(), dk.write<T>(),
          tensors.dbias.write<T>());
@@ -355,8 +355,8 @@ void CudaBackend::sphere_backward_as(const SphereBackward& tensors, const ConvGe
   if (!tensors.dw) return;
   const Tensor sums = scratch(x.dtype, {filters, shape.padded});
   const std::int64_t rows = tile_size().rows(shape.windows(), static_cast<std::size_t>(row) * sizeof(Element));
-  const auto room = allocate(static_cast<std::size_t>(rows * row) * sizeof(Element));
-  auto* patches = static_cast<Element*>(room->data());
+  const auto workspace = allocate(static_cast<std::size_t>(rows * row) * sizeof(Element));
+  auto* patches = static_cast<Element*>(workspace->data());
   for_each_tile(shape.windows(), rows, [&](const WindowRange& range) {
     build_patches<Operand>(op, stream_, x.read<T>(), shape, range, patches, nullptr, options.guard);
     products.filter_gradients(range, v, products.patches(patches, range), sums.write<T>(), range.first > 0);
@@ -370,11 +370,11 @@ void CudaBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const 
                                         const Tensor& y, const SphereSaved& saved, const ConvGeometry& geometry,
                                         const SphereOptions& options, const BatchStatistics& of_y,
                                         const Normalization& normalization) {
-  const SphereSaved room = saved ? saved
+  const SphereSaved workspace = saved ? saved
                                  : SphereSaved{scratch(y.dtype, y.shape),
                                                scratch(y.dtype, {y.count() / y.shape[3], geometry.groups}),
                                                scratch(y.dtype, {y.shape[3]})};
-  const SphereForward tensors{x, w, k, bias, y, room.kept, room.inv_patch_norm, room.inv_filter_norm};
+  const SphereForward tensors{x, w, k, bias, y, workspace.kept, workspace.inv_patch_norm, workspace.inv_filter_norm};
   by_operand(x.dtype, precision_, [&](auto operand) { sphere_forward_as<decltype(operand)>(tensors, geometry, options); });
   if (of_y) batch_statistics(y, of_y);
   if (normalization) normalize(y, normalization, y);

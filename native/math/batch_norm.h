@@ -22,7 +22,7 @@ SN_HD BatchVariance batch_variance(double spread, double count) {
 }
 
 // A running statistic, in which the new batch has the share `momentum`.
-SN_HD double moved_towards(double running, double value, double momentum) {
+SN_HD double ema(double running, double value, double momentum) {
   return (1 - momentum) * running + momentum * value;
 }
 

@@ -101,7 +101,7 @@ void check_close(const Results& found, const Results& expected) {
 
 SN_TEST(fastest_agrees, "the fastest convolution is within 5e-6 of the direct one") {
   Fixture fixture;
-  Convolutions convolutions(fixture.backend, fixture.state, best_loops().winograd);
+  Convolutions convolutions(fixture.backend, fixture.state, best_kernels().winograd);
   for (const Case& each : cases) {
     const Operands operands(fixture.backend, each);
     SN_CHECK(WinogradConvolution::suits(operands.shape()));
@@ -114,8 +114,8 @@ SN_TEST(winograd_agrees, "Winograd's convolution is within 5e-6 of the direct on
   for (const Case& each : cases) {
     const Operands operands(fixture.backend, each);
     const Results direct = fixture.direct(operands);
-    for (const Loops* loops : usable_loops()) {
-      WinogradConvolution convolution(operands.shape(), fixture.backend, loops->winograd);
+    for (const Kernels* kernels : usable_kernels()) {
+      WinogradConvolution convolution(operands.shape(), fixture.backend, kernels->winograd);
       check_close(run(convolution, operands), direct);
     }
   }
@@ -125,7 +125,7 @@ SN_TEST(filters_are_fresh, "what is kept of filters is made anew when they chang
   Fixture fixture;
   Operands operands(fixture.backend, {28, 17, 16, 10, 12, 1, 1}), other(fixture.backend, {28, 16, 17, 10, 12, 1, 1});
   const Results before = fixture.direct(operands);
-  WinogradConvolution convolution(operands.shape(), fixture.backend, best_loops().winograd);
+  WinogradConvolution convolution(operands.shape(), fixture.backend, best_kernels().winograd);
   check_close(run(convolution, operands), before);
   operands.w.write<float>()[5] += 1;
   const Results after = fixture.direct(operands);
@@ -133,7 +133,7 @@ SN_TEST(filters_are_fresh, "what is kept of filters is made anew when they chang
   check_close(run(convolution, operands), after);
 
   other.w.storage = operands.w.storage;
-  WinogradConvolution other_convolution(other.shape(), fixture.backend, best_loops().winograd);
+  WinogradConvolution other_convolution(other.shape(), fixture.backend, best_kernels().winograd);
   check_close(run(other_convolution, other), fixture.direct(other));
   check_close(run(convolution, operands), after);
 }

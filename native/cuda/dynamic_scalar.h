@@ -1,12 +1,12 @@
 // A number that may change from one replay of a captured graph to the next: kernels read it from `slot` where there is
-// one. CudaBackend::varying() makes them.
+// one. CudaBackend::dynamic_scalar() makes them.
 #pragma once
 
 #include <cuda_runtime.h>
 
 namespace sn::cuda {
 
-struct Varying {
+struct DynamicScalar {
   double value;
   const double* slot;
 

@@ -1,5 +1,5 @@
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 #include "math/optimizers.h"
 
 namespace sn::cpu::SN_ISA {
@@ -28,11 +28,11 @@ void sgd(T* parameter, const T* gradient, T* velocity, const SgdOptions& options
 }  // namespace
 
 template <typename T>
-OptimizerLoops<T> make_optimizer_loops() {
+OptimizerKernels<T> make_optimizer_kernels() {
   return {adam<T>, sgd<T>};
 }
 
-template OptimizerLoops<float> make_optimizer_loops();
-template OptimizerLoops<double> make_optimizer_loops();
+template OptimizerKernels<float> make_optimizer_kernels();
+template OptimizerKernels<double> make_optimizer_kernels();
 
 }  // namespace sn::cpu::SN_ISA

@@ -1,5 +1,5 @@
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 #include "math/random.h"
 #include "math/relu.h"
 
@@ -89,11 +89,11 @@ double sum_of_squares(const T* x, std::int64_t count) {
 }  // namespace
 
 template <typename T>
-ElementLoops<T> make_element_loops() {
-  return {relu<T>, relu_backward<T>, add<T>, scale<T>, dropout<T>, sum<T>, sum_of_squares<T>, make_pool_loops<T>()};
+ElementKernels<T> make_element_kernels() {
+  return {relu<T>, relu_backward<T>, add<T>, scale<T>, dropout<T>, sum<T>, sum_of_squares<T>, make_pool_kernels<T>()};
 }
 
-template ElementLoops<float> make_element_loops();
-template ElementLoops<double> make_element_loops();
+template ElementKernels<float> make_element_kernels();
+template ElementKernels<double> make_element_kernels();
 
 }  // namespace sn::cpu::SN_ISA

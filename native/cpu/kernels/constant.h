@@ -1,4 +1,4 @@
-// A number that the compiler knows; the standard library's has inline functions (loops.h).
+// A number that the compiler knows; the standard library's has inline functions (kernels.h).
 #pragma once
 
 namespace sn::cpu::SN_ISA {

@@ -30,7 +30,7 @@ struct SphereRows {
 constexpr int block_gap = 32;  // keeps threads off each other's cache lines
 
 // Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` is
-// room for 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so
+// workspace for 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so
 // that sums do not depend on timing.
 template <typename T>
 struct SphereSums {
@@ -42,7 +42,7 @@ struct SphereSums {
 };
 
 template <typename T>
-struct SphereLoops {
+struct SphereKernels {
   // squares[pixel, group] = sum of x^2 over the channels of the group
   void (*pixel_squares)(const T* x, T* squares, std::int64_t pixels, int channels, int groups);
 
@@ -74,22 +74,22 @@ struct PoolExtents {
 
 // Index holds a position inside the window.
 template <typename T, typename Index>
-struct MaxPoolLoops {
+struct MaxPoolKernels {
   // index may be null
   void (*forward)(const T* x, T* y, Index* index, const PoolExtents&);
   void (*backward)(const T* dy, const Index* index, T* dx, const PoolExtents&);
 };
 
 template <typename T>
-struct PoolLoops {
-  MaxPoolLoops<T, std::uint8_t> max;
-  MaxPoolLoops<T, std::int32_t> max_wide;  // windows of more than 256 positions
+struct PoolKernels {
+  MaxPoolKernels<T, std::uint8_t> max;
+  MaxPoolKernels<T, std::int32_t> max_wide;  // windows of more than 256 positions
   void (*average_forward)(const T* x, T* y, bool count_padding, const PoolExtents&);
   void (*average_backward)(const T* dy, T* dx, bool count_padding, const PoolExtents&);
 };
 
 template <typename T>
-struct ElementLoops {
+struct ElementKernels {
   void (*relu)(const T* x, T* y, std::int64_t count);
   void (*relu_backward)(const T* y, const T* dy, T* dx, std::int64_t count);
   void (*add)(const T* a, const T* b, T* out, std::int64_t count);
@@ -97,12 +97,12 @@ struct ElementLoops {
   void (*dropout)(const T* x, T* y, double probability, std::uint64_t seed, std::int64_t count);
   double (*sum)(const T* x, std::int64_t count);
   double (*sum_of_squares)(const T* x, std::int64_t count);
-  PoolLoops<T> pool;
+  PoolKernels<T> pool;
 };
 
 // Of each column: y = (x - mean) scale + shift, then max(0, y) where `relu`.
 template <typename T>
-struct ColumnNormalization {
+struct ChannelNormalization {
   const T* mean;
   const T* scale;
   const T* shift;
@@ -110,19 +110,19 @@ struct ColumnNormalization {
 };
 
 // Rows of `width` columns, each with its own coefficients: the channels, or few channels several times over so that
-// a row fills vectors (cpu/columns.h). The sums take a workspace of 2 * width doubles a thread and leave their two
+// a row fills vectors (cpu/channel_pack.h). The sums take a workspace of 2 * width doubles a thread and leave their two
 // results in its first 2 * width.
 template <typename T>
-struct BatchNormLoops {
+struct BatchNormKernels {
   // Per column the mean, then the sum of squared differences from it.
   void (*moments)(const T* x, double* workspace, std::int64_t rows, std::int64_t width);
   // y may be x
-  void (*normalize)(const T* x, const ColumnNormalization<T>&, T* y, std::int64_t rows, std::int64_t width);
+  void (*normalize)(const T* x, const ChannelNormalization<T>&, T* y, std::int64_t rows, std::int64_t width);
   // Per column the sum of g, then of g (x - mean); g is dy, or zero where the ReLU was closed.
-  void (*gradient_sums)(const T* x, const ColumnNormalization<T>&, const T* dy, double* workspace, std::int64_t rows,
+  void (*gradient_sums)(const T* x, const ChannelNormalization<T>&, const T* dy, double* workspace, std::int64_t rows,
                         std::int64_t width);
   // dx = scale g + slope (x - mean) + offset
-  void (*gradient)(const T* x, const ColumnNormalization<T>&, const T* dy, const T* slope, const T* offset, T* dx,
+  void (*gradient)(const T* x, const ChannelNormalization<T>&, const T* dy, const T* slope, const T* offset, T* dx,
                    std::int64_t rows, std::int64_t width);
 };
 
@@ -136,7 +136,7 @@ struct AdamParameter {
 };
 
 template <typename T>
-struct OptimizerLoops {
+struct OptimizerKernels {
   void (*adam)(const AdamParameter<T>* parameters, std::size_t how_many, const AdamOptions&);
   // velocity is null without momentum
   void (*sgd)(T* parameter, const T* gradient, T* velocity, const SgdOptions&, std::int64_t count);
@@ -144,10 +144,10 @@ struct OptimizerLoops {
 
 template <typename T>
 struct Table {
-  SphereLoops<T> sphere;
-  ElementLoops<T> element;
-  BatchNormLoops<T> batch_norm;
-  OptimizerLoops<T> optimizer;
+  SphereKernels<T> sphere;
+  ElementKernels<T> element;
+  BatchNormKernels<T> batch_norm;
+  OptimizerKernels<T> optimizer;
 };
 
 // A 3x3 convolution of stride 1 as Winograd's algorithm runs it, or the gradient of its input, which is one too.
@@ -160,23 +160,23 @@ constexpr int winograd_planes = 36;  // numbers that stand for a tile of an imag
 constexpr int winograd_panel = 16;  // outputs that lie together
 constexpr int winograd_panels(int outputs) { return (outputs + winograd_panel - 1) / winograd_panel; }
 
-struct WinogradLoops {
+struct WinogradKernels {
   // Packs O x 3 x 3 x I for `forward`: winograd_planes * inputs * winograd_panels(outputs) * winograd_panel numbers.
   // Inputs are channels and outputs filters, unless they go back, from the output's gradient to the input's.
   void (*transform_filters)(const float* w, float* packed, int filters, int channels, bool back);
 
-  // The numbers that `room` must have, for the threads there are.
-  std::int64_t (*forward_room)(const WinogradExtents&);
+  // The numbers that `workspace` must have, for the threads there are.
+  std::int64_t (*forward_workspace)(const WinogradExtents&);
   void (*forward)(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents&,
-                  float* room);
+                  float* workspace);
 
-  std::int64_t (*backward_weights_room)(const WinogradExtents&);
-  void (*backward_weights)(const float* x, const float* dy, float* dw, const WinogradExtents&, float* room);
+  std::int64_t (*backward_weights_workspace)(const WinogradExtents&);
+  void (*backward_weights)(const float* x, const float* dy, float* dw, const WinogradExtents&, float* workspace);
 };
 
-struct Loops {
+struct Kernels {
   const char* isa;
-  WinogradLoops winograd;
+  WinogradKernels winograd;
   Table<float> f32;
   Table<double> f64;
 
@@ -190,14 +190,14 @@ struct Loops {
   }
 };
 
-namespace isa_baseline { const Loops& loops(); }
-namespace isa_avx2 { const Loops& loops(); }
-namespace isa_avx512 { const Loops& loops(); }
+namespace isa_baseline { const Kernels& kernels(); }
+namespace isa_avx2 { const Kernels& kernels(); }
+namespace isa_avx512 { const Kernels& kernels(); }
 
 // Those of every set this processor has, the widest last.
-std::vector<const Loops*> usable_loops();
+std::vector<const Kernels*> usable_kernels();
 
 // The widest set this processor has; SPHERENET_ISA=baseline|avx2|avx512 asks for a narrower one.
-const Loops& best_loops();
+const Kernels& best_kernels();
 
 }  // namespace sn::cpu

@@ -3,8 +3,8 @@
 // matrix products do the work, and the way back is interpolation. The gradient of the filters has the same points.
 #include <omp.h>
 
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 
 namespace sn::cpu::SN_ISA {
 namespace {
@@ -335,26 +335,26 @@ std::int64_t tiles_together(const WinogradExtents& e) {
   return blocks * block_rows < most ? blocks * block_rows : most;
 }
 
-// What pixels outside of the map read, at the start of the room.
+// What pixels outside of the map read, at the start of the workspace.
 std::int64_t zeros_of(const WinogradExtents& e) {
   return winograd_panels(e.channels > e.filters ? e.channels : e.filters) * panel;
 }
 
-std::int64_t forward_room(const WinogradExtents& e) {
+std::int64_t forward_workspace(const WinogradExtents& e) {
   const std::int64_t tiles = tiles_together(e);
   const Layout in = in_rows(tiles, e.channels), out = in_rows(tiles, winograd_panels(e.filters) * panel);
   return zeros_of(e) + (planes * (in.plane + out.plane) + block_gap) * omp_get_max_threads();
 }
 
-void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* room) {
+void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* workspace) {
   const std::int64_t count = tiles_of(e), together = tiles_together(e);
   const int panels = winograd_panels(e.filters);
   const Layout in = in_rows(together, e.channels), out = in_rows(together, panels * panel);
-  float* zeros = room;
+  float* zeros = workspace;
   for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
-  room += zeros_of(e);
+  workspace += zeros_of(e);
   in_shares(count, count > together, [=](Range range) {
-    float* tiles = room + omp_get_thread_num() * (planes * (in.plane + out.plane) + block_gap);
+    float* tiles = workspace + omp_get_thread_num() * (planes * (in.plane + out.plane) + block_gap);
     float* products = tiles + planes * in.plane;
     for (std::int64_t first = range.begin; first < range.end; first += together) {
       const std::int64_t here = range.end - first < together ? range.end - first : together;
@@ -385,17 +385,17 @@ std::int64_t tiles_added(const WinogradExtents& e) {
   return count < most ? count : most;
 }
 
-std::int64_t backward_weights_room(const WinogradExtents& e) {
+std::int64_t backward_weights_workspace(const WinogradExtents& e) {
   const std::int64_t tiles = tiles_added(e);
   const std::int64_t sums = std::int64_t{panel} * winograd_panels(e.filters) * e.channels;
   return zeros_of(e) + planes * (in_panels(tiles, e.channels).plane + in_panels(tiles, e.filters).plane + sums);
 }
 
-void backward_weights(const float* x, const float* dy, float* dw, const WinogradExtents& e, float* room) {
+void backward_weights(const float* x, const float* dy, float* dw, const WinogradExtents& e, float* workspace) {
   const std::int64_t count = tiles_of(e), together = tiles_added(e);
   const int panels = winograd_panels(e.filters), channel_panels = winograd_panels(e.channels);
   const Layout in = in_panels(together, e.channels), out = in_panels(together, e.filters);
-  float* zeros = room;
+  float* zeros = workspace;
   float* tiles = zeros + zeros_of(e);
   float* gradients = tiles + planes * in.plane;
   float* sums = gradients + planes * out.plane;  // as filters lie
@@ -438,8 +438,8 @@ void backward_weights(const float* x, const float* dy, float* dw, const Winograd
 
 }  // namespace
 
-WinogradLoops make_winograd_loops() {
-  return {transform_filters, forward_room, forward, backward_weights_room, backward_weights};
+WinogradKernels make_winograd_kernels() {
+  return {transform_filters, forward_workspace, forward, backward_weights_workspace, backward_weights};
 }
 
 }  // namespace sn::cpu::SN_ISA

@@ -1,6 +1,6 @@
-#include "cpu/loops/constant.h"
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/constant.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 
 namespace sn::cpu::SN_ISA {
 namespace {
@@ -183,14 +183,14 @@ void average_backward(const T* dy, T* dx, bool count_padding, const PoolExtents&
 }  // namespace
 
 template <typename T>
-PoolLoops<T> make_pool_loops() {
+PoolKernels<T> make_pool_kernels() {
   return {{max_forward<T, std::uint8_t>, max_backward<T, std::uint8_t>},
           {max_forward<T, std::int32_t>, max_backward<T, std::int32_t>},
           average_forward<T>,
           average_backward<T>};
 }
 
-template PoolLoops<float> make_pool_loops();
-template PoolLoops<double> make_pool_loops();
+template PoolKernels<float> make_pool_kernels();
+template PoolKernels<double> make_pool_kernels();
 
 }  // namespace sn::cpu::SN_ISA

@@ -1,5 +1,5 @@
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 #include "math/batch_norm.h"
 #include "math/moments.h"
 #include "math/relu.h"
@@ -84,12 +84,12 @@ void moments(const T* x, double* workspace, std::int64_t rows, std::int64_t widt
 }
 
 template <typename T>
-inline T normalized(const ColumnNormalization<T>& columns, T x, std::int64_t j) {
+inline T normalized(const ChannelNormalization<T>& columns, T x, std::int64_t j) {
   return math::normalized(x, columns.mean[j], columns.scale[j], columns.shift[j]);
 }
 
 template <typename T>
-void normalize(const T* x, const ColumnNormalization<T>& columns, T* y, std::int64_t rows, std::int64_t width) {
+void normalize(const T* x, const ChannelNormalization<T>& columns, T* y, std::int64_t rows, std::int64_t width) {
   const T floor = columns.relu ? T(0) : -T(HUGE_VAL);
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
     const T value = normalized(columns, x[i], j);
@@ -99,16 +99,16 @@ void normalize(const T* x, const ColumnNormalization<T>& columns, T* y, std::int
 
 // The gradient behind the ReLU. Whether it was open follows from x, which is at hand, as y is not.
 template <bool relu, typename T>
-inline T passed(const ColumnNormalization<T>& columns, T x, T dy, std::int64_t j) {
+inline T passed(const ChannelNormalization<T>& columns, T x, T dy, std::int64_t j) {
   if constexpr (relu) return math::relu_gradient(normalized(columns, x, j), dy);
   return dy;
 }
 
 template <bool relu, typename T>
-void add_gradient_sums(const T* x, const ColumnNormalization<T>& columns, const T* dy, std::int64_t width,
+void add_gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* dy, std::int64_t width,
                        const Chunk& chunk, double* plain_total, double* weighted_total) {
   T plain[chunk_columns] = {}, weighted[chunk_columns] = {};
-  const ColumnNormalization<T> own{columns.mean + chunk.column, columns.scale + chunk.column,
+  const ChannelNormalization<T> own{columns.mean + chunk.column, columns.scale + chunk.column,
                                    columns.shift + chunk.column, relu};
   for (std::int64_t row = chunk.row; row < chunk.row + chunk.rows; ++row) {
     const std::int64_t first = row * width + chunk.column;
@@ -126,7 +126,7 @@ void add_gradient_sums(const T* x, const ColumnNormalization<T>& columns, const 
 }
 
 template <bool relu, typename T>
-void gradient_sums_with(const T* x, const ColumnNormalization<T>& columns, const T* dy, double* workspace,
+void gradient_sums_with(const T* x, const ChannelNormalization<T>& columns, const T* dy, double* workspace,
                         std::int64_t rows, std::int64_t width) {
   const int team = for_each_chunk(rows, width, workspace, [=](const Chunk& chunk, double* plain, double* weighted) {
     add_gradient_sums<relu>(x, columns, dy, width, chunk, plain, weighted);
@@ -138,14 +138,14 @@ void gradient_sums_with(const T* x, const ColumnNormalization<T>& columns, const
 }
 
 template <typename T>
-void gradient_sums(const T* x, const ColumnNormalization<T>& columns, const T* dy, double* workspace,
+void gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* dy, double* workspace,
                    std::int64_t rows, std::int64_t width) {
   const auto run = columns.relu ? gradient_sums_with<true, T> : gradient_sums_with<false, T>;
   run(x, columns, dy, workspace, rows, width);
 }
 
 template <bool relu, typename T>
-void gradient_with(const T* x, const ColumnNormalization<T>& columns, const T* dy, const T* slope, const T* offset,
+void gradient_with(const T* x, const ChannelNormalization<T>& columns, const T* dy, const T* slope, const T* offset,
                    T* dx, std::int64_t rows, std::int64_t width) {
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
     const T g = passed<relu>(columns, x[i], dy[i], j);
@@ -154,7 +154,7 @@ void gradient_with(const T* x, const ColumnNormalization<T>& columns, const T* d
 }
 
 template <typename T>
-void gradient(const T* x, const ColumnNormalization<T>& columns, const T* dy, const T* slope, const T* offset, T* dx,
+void gradient(const T* x, const ChannelNormalization<T>& columns, const T* dy, const T* slope, const T* offset, T* dx,
               std::int64_t rows, std::int64_t width) {
   const auto run = columns.relu ? gradient_with<true, T> : gradient_with<false, T>;
   run(x, columns, dy, slope, offset, dx, rows, width);
@@ -163,11 +163,11 @@ void gradient(const T* x, const ColumnNormalization<T>& columns, const T* dy, co
 }  // namespace
 
 template <typename T>
-BatchNormLoops<T> make_batch_norm_loops() {
+BatchNormKernels<T> make_batch_norm_kernels() {
   return {moments<T>, normalize<T>, gradient_sums<T>, gradient<T>};
 }
 
-template BatchNormLoops<float> make_batch_norm_loops();
-template BatchNormLoops<double> make_batch_norm_loops();
+template BatchNormKernels<float> make_batch_norm_kernels();
+template BatchNormKernels<double> make_batch_norm_kernels();
 
 }  // namespace sn::cpu::SN_ISA

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/loops/loops.h"
+#include "cpu/kernels/kernels.h"
 
 using namespace sn;
 using namespace sn::cpu;
@@ -17,7 +17,7 @@ struct Results {
   std::vector<double> totals;
 };
 
-Results run(const Loops& loops, Angular angular, int copies = most_copies) {
+Results run(const Kernels& kernels, Angular angular, int copies = most_copies) {
   const auto size = static_cast<std::size_t>(positions * filters);
   Results results{std::vector<float>(size), std::vector<float>(size), std::vector<float>(size),
                   std::vector<float>(positions), std::vector<double>(3 * filters, 0.0)};
@@ -42,7 +42,7 @@ Results run(const Loops& loops, Angular angular, int copies = most_copies) {
   double* totals = results.totals.data();
   const SphereSums<float> sums{totals, totals + filters, totals + 2 * filters, block.data(), thread.data()};
   const SphereRows rows{positions, filters, 1, copies, owner.data()};
-  const SphereLoops<float>& sphere = loops.f32.sphere;
+  const SphereKernels<float>& sphere = kernels.f32.sphere;
   sphere.forward(angular, results.kept.data(), results.y.data(), inverse.data(), rows, parameters);
   sphere.backward(angular, dy.data(), results.kept.data(), inverse.data(), results.v.data(), results.r.data(), rows,
                   parameters, sums);
@@ -61,12 +61,12 @@ double distance(const std::vector<T>& a, const std::vector<T>& b) {
 
 }  // namespace
 
-SN_TEST(loops_agree, "SphereConv's loops agree between instruction sets") {
-  const auto all = usable_loops();
+SN_TEST(kernels_agree, "SphereConv's loops agree between instruction sets") {
+  const auto all = usable_kernels();
   for (Angular angular : {Angular::linear, Angular::cosine, Angular::sigmoid}) {
     const Results expected = run(*all.front(), angular);
-    for (const Loops* loops : all) {
-      const Results got = run(*loops, angular);
+    for (const Kernels* kernels : all) {
+      const Results got = run(*kernels, angular);
       SN_CHECK_BELOW(distance(expected.kept, got.kept), 1e-6);
       SN_CHECK_BELOW(distance(expected.y, got.y), 2e-6);
       SN_CHECK_BELOW(distance(expected.v, got.v), 1e-5);
@@ -78,9 +78,9 @@ SN_TEST(loops_agree, "SphereConv's loops agree between instruction sets") {
 
 SN_TEST(copies_agree, "SphereConv's loops give the same for any number of positions side by side") {
   for (Angular angular : {Angular::linear, Angular::cosine, Angular::sigmoid}) {
-    const Results expected = run(best_loops(), angular);
+    const Results expected = run(best_kernels(), angular);
     for (int copies : {1, 2}) {
-      const Results got = run(best_loops(), angular, copies);
+      const Results got = run(best_kernels(), angular, copies);
       SN_CHECK_BELOW(distance(expected.y, got.y), 2e-6);
       SN_CHECK_BELOW(distance(expected.v, got.v), 1e-5);
       SN_CHECK_BELOW(distance(expected.r, got.r), 1e-5);
@@ -90,7 +90,7 @@ SN_TEST(copies_agree, "SphereConv's loops give the same for any number of positi
 }
 
 SN_TEST(zero_patches, "a patch without length gives cosine 0 and passes nothing back") {
-  const Results results = run(best_loops(), Angular::sigmoid);
+  const Results results = run(best_kernels(), Angular::sigmoid);
   for (int o = 0; o < filters; ++o) {
     SN_CHECK(results.kept[static_cast<std::size_t>(o)] == 0.0f);
     SN_CHECK(results.v[static_cast<std::size_t>(o)] == 0.0f);

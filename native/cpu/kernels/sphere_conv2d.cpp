@@ -3,9 +3,9 @@
 // writes v. Over the input x: one read for the norms, one read-modify-write of dx. Nothing of patch size.
 #include <omp.h>
 
-#include "cpu/loops/constant.h"
-#include "cpu/loops/make.h"
-#include "cpu/loops/parallel.h"
+#include "cpu/kernels/constant.h"
+#include "cpu/kernels/make.h"
+#include "cpu/kernels/parallel.h"
 #include "math/filters.h"
 
 namespace sn::cpu {
@@ -223,7 +223,7 @@ __attribute__((noinline)) void radial_of_owners(const T* __restrict products, co
 template <typename T>
 struct BlockSums {
   T *radial, *dk, *dbias;
-  T* products;  // room for a row
+  T* products;  // workspace for a row
 };
 
 template <typename T, typename Filters, bool with_dk, bool with_dbias, bool narrow, typename Size>
@@ -427,12 +427,12 @@ void subtract_radial(T* dx, const T* x, const T* weight, std::int64_t pixels, in
 }  // namespace
 
 template <typename T>
-SphereLoops<T> make_sphere_loops() {
+SphereKernels<T> make_sphere_kernels() {
   return {pixel_squares<T>, box_sum<T, false>, box_sum<T, true>, inverse_norms<T>,
           forward<T>,       backward<T>,       subtract_radial<T>};
 }
-template SphereLoops<float> make_sphere_loops<float>();
-template SphereLoops<double> make_sphere_loops<double>();
+template SphereKernels<float> make_sphere_kernels<float>();
+template SphereKernels<double> make_sphere_kernels<double>();
 
 }  // namespace SN_ISA
 }  // namespace sn::cpu
