@@ -3,7 +3,7 @@ import type { Device } from './device';
 import { native } from './native';
 
 /** A number, or where it comes from: asked each time the operator runs, also when a captured graph replays it. */
-export type VaryingNumber = number | (() => number);
+export type DynamicScalar = number | (() => number);
 
 type Reader = () => number;
 
@@ -11,17 +11,17 @@ type Reader = () => number;
 let readers: Reader[] | null = null;
 
 /** A reader of `value` whose numbers pass `check`; that of a constant does so at once. */
-export function checkedReader(value: VaryingNumber, check: (number: number) => number): Reader {
+export function checkedReader(value: DynamicScalar, check: (number: number) => number): Reader {
   if (typeof value === 'function') return () => check(value());
   const constant = check(value);
   return () => constant;
 }
 
 /**
- * What a native operator takes as its varying number; to be called once for each call of such an operator. Operators
+ * What a native operator takes for a dynamic scalar; to be called once for each call of such an operator. Operators
  * that are being captured do not run: their numbers are read at each replay, and none before.
  */
-export function varying(read: Reader): number {
+export function dynamicScalar(read: Reader): number {
   if (!readers) return read();
   readers.push(read);
   return 0;

@@ -4,10 +4,12 @@ import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resol
 import { DataError, describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
 import { native } from './native';
 
-/**
- * Element type: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images.
- */
-export type DType = NativeDType;
+/** Element types that arrays of the host have: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images. */
+export const hostDTypes = ['f32', 'f64', 'i32', 'u8'] as const satisfies readonly NativeDType[];
+export type HostDType = (typeof hostDTypes)[number];
+/** Element type. `bf16`, the upper half of an f32, is for storage and `cast`: no other operator takes it yet. */
+export const dtypes = [...hostDTypes, 'bf16'] as const satisfies readonly NativeDType[];
+export type DType = (typeof dtypes)[number];
 /** Extents, outermost first; images are `[N, H, W, C]`. */
 export type Shape = readonly number[];
 /** Nested arrays of numbers, all of one length at each depth. */
@@ -22,10 +24,13 @@ export interface TensorOptions {
   requiresGrad?: boolean;
 }
 
+/** What `data()` gives and `assign()` takes. */
+export type HostArray = Exclude<TypedArray, Uint16Array>;
+
 type ValueRange = readonly [smallest: number, largest: number];
 
-const dtypes: readonly DType[] = ['f32', 'f64', 'i32', 'u8'];
-const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
+/** In which the native side reads and writes elements. */
+const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array, bf16: Uint16Array } as const;
 
 /** Handles of released tensors, to be filled again: making and collecting a handle costs more than a small operator. */
 const spareHandles: Handle[] = [];
@@ -90,7 +95,7 @@ export class Tensor {
 
   /** A tensor of one value beside this one, by default as large. @internal @throws {DeviceError} */
   newFull(value: number, shape: Shape = this.shape, dtype: DType = this.dtype): Tensor {
-    return full(shape, value, { dtype, device: this.#device });
+    return this.newEmpty(shape, dtype).fill(value);
   }
 
   /** Where the elements are. `to()` gives a copy elsewhere; `Module.to()` moves parameters. */
@@ -164,11 +169,11 @@ export class Tensor {
     if (!this.#kept && !this.disposed) outer?.add(this);
   }
 
-  /** The elements, copied, in row-major order. On cuda this waits for the work that makes them. */
-  data(): TypedArray {
+  /** The elements, copied, in row-major order; those of bf16 as f32. On cuda this waits for the work that makes them. */
+  data(): HostArray {
     const array = new arrayTypes[this.dtype](this.size);
     native.read(this.handle, array);
-    return array;
+    return array instanceof Uint16Array ? widened(array) : array;
   }
 
   /**
@@ -219,6 +224,22 @@ export class Tensor {
     return record('to', this.#copyOn(target), [this], [], (grad) => [grad.#copyOn(from)]);
   }
 
+  /**
+   * The same numbers in another dtype, rounded to the nearest; a gradient goes back in this one's.
+   * @throws {DeviceError | OptionError}
+   */
+  cast(dtype: DType): Tensor {
+    requireOneOf('dtype', dtype, dtypes);
+    return record('cast', this.#converted(dtype), [this], [], (grad) => [grad.#converted(this.dtype)]);
+  }
+
+  #converted(dtype: DType): Tensor {
+    const { handle } = this;
+    const converted = this.newEmpty(this.shape, dtype);
+    native.cast(handle, converted.handle);
+    return converted;
+  }
+
   #copyOn(device: Device): Tensor {
     const { handle } = this;
     const copy = Tensor.empty(this.shape, this.dtype, device);
@@ -243,17 +264,18 @@ export class Tensor {
   }
 
   /**
-   * Overwrites the elements, from a typed array of the matching type and length or a tensor of the same shape, on any
-   * device.
+   * Overwrites the elements, from a typed array of the matching type and length or a tensor of the same shape and dtype,
+   * on any device.
    * @throws {ShapeError | DTypeError}
    */
-  assign(from: Tensor | TypedArray): this {
+  assign(from: Tensor | HostArray): this {
     if (from instanceof Tensor) {
       if (from.dtype !== this.dtype) throw new DTypeError('from', `assign() to ${this.dtype} got a tensor of ${from.dtype}`);
       requireSameShape('from', from.shape, this.shape);
       native.copy(from.handle, this.handle);
       this.#known.range = from.#known.range;
     } else {
+      if (this.dtype === 'bf16') throw new DTypeError('from', 'assign() to bf16 needs a tensor: cast() makes one');
       if (!(from instanceof arrayTypes[this.dtype])) {
         throw new DTypeError('from', `assign() to ${this.dtype} needs a ${arrayTypes[this.dtype].name}, but got ${describe(from)}`);
       }
@@ -315,7 +337,12 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
-function rangeOf(values: TypedArray): ValueRange | null {
+/** bf16 as f32. */
+function widened(halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
+function rangeOf(values: HostArray): ValueRange | null {
   if (values.length === 0) return null;
   let [smallest, largest] = [values[0], values[0]];
   for (const value of values) {
@@ -343,8 +370,8 @@ function checkShape(shape: Shape): void {
   }
 }
 
-function dtypeOf(array: TypedArray): DType {
-  const found = dtypes.find((dtype) => array instanceof arrayTypes[dtype]);
+function dtypeOf(array: HostArray): HostDType {
+  const found = hostDTypes.find((dtype) => array instanceof arrayTypes[dtype]);
   if (!found) throw new DTypeError('data', `data must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(array)}`);
   return found;
 }
@@ -375,7 +402,7 @@ function flatten(values: NestedNumbers, shape: number[]): number[] {
  * @throws {DataError} when an integer type gets a fraction, NaN or a number out of its range.
  * @throws {DeviceError} when the device cannot be used or has no memory for it.
  */
-export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, options: TensorOptions = {}): Tensor {
+export function tensor(data: NestedNumbers | HostArray, shape?: Shape, options: TensorOptions = {}): Tensor {
   let extents: Shape;
   let values: ArrayLike<number>;
   let dtype = options.dtype;
@@ -385,15 +412,20 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, options:
     extents = shape ?? nested;
     dtype ??= 'f32';
   } else {
-    values = data as TypedArray;
-    dtype ??= dtypeOf(data as TypedArray);
+    values = data as HostArray;
+    dtype ??= dtypeOf(data as HostArray);
     extents = shape ?? [values.length];
   }
   requireOneOf('dtype', dtype, dtypes);
   checkShape(extents);
   requireSize('data', values.length, extents);
-  const array = values instanceof arrayTypes[dtype] ? values : convert(values, dtype);
-  const result = Tensor.empty([...extents], dtype, chosenDevice(options)).assign(array);
+  const hostDType = dtype === 'bf16' ? 'f32' : dtype;
+  const array = values instanceof arrayTypes[hostDType] ? values : convert(values, hostDType);
+  let result = Tensor.empty([...extents], hostDType, chosenDevice(options)).assign(array);
+  if (dtype !== hostDType) {
+    using wide = result;
+    result = wide.cast(dtype);
+  }
   result.requiresGrad = options.requiresGrad ?? false;
   return result;
 }
@@ -402,7 +434,7 @@ function chosenDevice({ device }: TensorOptions): Device {
   return device === undefined ? defaultDevice() : resolveDevice(device);
 }
 
-function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
+function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
   const array = arrayTypes[dtype].from(values);
   if (dtype === 'i32' || dtype === 'u8') {
     for (let i = 0; i < values.length; i++) {

@@ -32,6 +32,33 @@ describe('creation', () => {
     expect(made.requiresGrad).toBe(false);
   });
 
+  test('cast rounds to the nearest, keeps NaN and infinity, and passes the gradient back', () => {
+    const values = [1, 1 + 2 ** -8, 1 + 3 * 2 ** -8, -3.14159, 1e-40, Infinity, NaN];
+    const x = tensor(values, undefined, { requiresGrad: true });
+    const halves = x.cast('bf16');
+    expect([halves.dtype, halves.bytes, halves.shape]).toEqual(['bf16', 14, [7]]);
+    const rounded = Array.from(halves.data());
+    // Halves of the last place go to the even neighbour.
+    expect(rounded.slice(0, 3)).toEqual([1, 1, 1 + 2 ** -6]);
+    expect(rounded[3]).toBeCloseTo(-3.14159, 1);
+    expect(rounded.slice(5)).toEqual([Infinity, NaN]);
+    const back = halves.cast('f32');
+    expect(Array.from(back.data())).toEqual(rounded);
+    back.backward({ gradient: tensor([1, 2, 3, 4, 5, 6, 7]) });
+    expect(Array.from(x.grad!.data())).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(Array.from(tensor([1.5, -2], undefined, { dtype: 'f64' }).cast('f32').data())).toEqual([1.5, -2]);
+    expect(Array.from(tensor(Uint8Array.of(0, 255)).cast('f32').data())).toEqual([0, 255]);
+    expect(Array.from(full([2], 0.1, { dtype: 'bf16' }).data())).toEqual(Array.from(tensor([0.1, 0.1], [2], { dtype: 'bf16' }).data()));
+  });
+
+  test('bf16 is for storage: copies and moves work, operators refuse it', () => {
+    const x = tensor([1, 2], [2], { dtype: 'bf16' });
+    expect([x.clone(), x.to('cpu'), zeros([2], { dtype: 'bf16' }).assign(x)].map((each) => Array.from(each.data()))).toEqual([[1, 2], [1, 2], [1, 2]]);
+    expectError(() => relu(x), DTypeError, 'x', /x must be f32 or f64, but is bf16/);
+    expectError(() => x.assign(Float32Array.of(1, 2)), DTypeError, 'from', /assign\(\) to bf16 needs a tensor/);
+    expectError(() => x.cast('f16' as never), OptionError, 'dtype', /one of "f32", .*"bf16", but got "f16"/);
+  });
+
   test('bytes, requiresGrad and a copy of the data', () => {
     const source = Float64Array.of(1, 2);
     const made = tensor(source, [2], { requiresGrad: true });
@@ -60,7 +87,7 @@ describe('creation', () => {
     ['too many axes', () => zeros([1, 1, 1, 1, 1, 1, 1]), ShapeError, 'shape', /at most 6/],
     ['more than a device holds', () => zeros([2 ** 33, 2 ** 31]), DeviceError, 'memory', /out of memory.*\[8589934592, 2147483648\]/],
     ['no shape', () => full(3 as never, 1), ShapeError, 'shape', /but got 3/],
-    ['another dtype', () => zeros([1], { dtype: 'bf16' as never }), OptionError, 'dtype', /"f32", "f64", "i32", "u8", but got "bf16"/],
+    ['another dtype', () => zeros([1], { dtype: 'f16' as never }), OptionError, 'dtype', /"f32", "f64", "i32", "u8", "bf16", but got "f16"/],
     ['a fraction as i32', () => tensor([1, 1.5], [2], { dtype: 'i32' }), DataError, 'data', /data\[1\] is 1.5, which i32 cannot hold/],
     ['NaN as i32', () => tensor([NaN], [1], { dtype: 'i32' }), DataError, 'data', /NaN/],
     ['256 as u8', () => tensor([256], [1], { dtype: 'u8' }), DataError, 'data', /data\[0\] is 256, which u8 cannot hold/],

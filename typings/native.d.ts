@@ -1,15 +1,18 @@
 /**
- * The addon's contract, by hand; test/native/contract.test.ts holds it against the addon.
+ * The addon's contract, by hand; test/native/contract.test.ts holds names, order and types of all arguments against what
+ * the addon itself declares (native/core/operators).
  *
  * Nothing here checks shapes: lib/ops does, and allocates the outputs. Outputs come last among the tensors and are
- * overwritten. `null` stands for an absent optional tensor. Only lib/native.ts loads this.
+ * overwritten. `null` stands for an absent optional tensor. Dtypes and devices are checked before an operator runs: all
+ * tensors of a call are f32, or all f64, on one device; labels are i32. Only lib/native.ts loads the addon.
  *
- * An operator runs on the device of its tensors, which are all on one. On cuda it returns when the work is submitted;
- * `read`, `copy` to the host and `synchronize` wait for it.
+ * An operator runs on the device of its tensors. On cuda it returns when the work is submitted; `read`, `copy` to the
+ * host and `synchronize` wait for it.
  */
 export type NativeDevice = 'cpu' | 'cuda';
-export type NativeDType = 'f32' | 'f64' | 'i32' | 'u8';
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+export type NativeDType = 'f32' | 'f64' | 'i32' | 'u8' | 'bf16';
+/** What holds the elements of a tensor on the host; bf16 as the upper halves of floats. */
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array;
 
 /** A tensor on a device. Opaque; `release` gives its memory back at once, the garbage collector does otherwise. */
 export interface Handle {
@@ -22,24 +25,116 @@ export interface GraphHandle {
   readonly __graph: unique symbol;
 }
 
-/** strideH, strideW, paddingH, paddingW, dilationH, dilationW, groups */
-export type ConvGeometry = Int32Array;
-/** kernelH, kernelW, strideH, strideW, paddingH, paddingW */
-export type PoolGeometry = Int32Array;
+/** The numbers of a struct in the order that the addon reads them in; `packer` of lib/native.ts makes it. */
+export type Packed<S> = Float64Array & { readonly __struct?: S };
 
-/** 0 linear, 1 cosine, 2 sigmoid */
-export type AngularCode = 0 | 1 | 2;
-export type AngularArguments = [angular: AngularCode, kValue: number, eps: number, addEps: boolean];
+/** A place in the list of the same name in {@link NativeNames}. */
+export type Code = number;
 
-/** What normalises a batch, `[C]` each. */
-export type Normalization = [
-  gamma: Handle, beta: Handle, mean: Handle, variance: Handle, eps: number, relu: boolean,
+export interface Window {
+  kernelH: number;
+  kernelW: number;
+  strideH: number;
+  strideW: number;
+  paddingH: number;
+  paddingW: number;
+  dilationH: number;
+  dilationW: number;
+}
+
+export interface ConvGeometry extends Window {
+  groups: number;
+}
+
+export interface SphereOptions {
+  /** Which g: of `angular`. */
+  angular: Code;
+  /** Curvature of a g that has one, where there is no tensor of it. */
+  k: number;
+  /** Of the norms. */
+  eps: number;
+  /** 1/sqrt(n + eps) rather than 0 for norms below eps. */
+  add: boolean;
+}
+
+export interface AngularSoftmaxOptions {
+  angular: Code;
+  k: number;
+  /** Of `margins`. */
+  marginFunction: Code;
+  margin: number;
+  annealing: number;
+  /** 0 for |x|. */
+  radius: number;
+  eps: number;
+}
+
+export interface AdamOptions {
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+  step: number;
+  decoupled: boolean;
+}
+
+export interface SgdOptions {
+  learningRate: number;
+  momentum: number;
+  weightDecay: number;
+  nesterov: boolean;
+  first: boolean;
+}
+
+/** The numbers of {@link EpilogueTensors}; those of what is absent are not read. */
+export interface Epilogue {
+  momentum: number;
+  eps: number;
+  relu: boolean;
+}
+
+export interface EpilogueGradient {
+  eps: number;
+  relu: boolean;
+}
+
+/** The structs that are packed, by the names that the addon gives them. */
+export interface NativeStructs {
+  Window: Window;
+  ConvGeometry: ConvGeometry;
+  SphereOptions: SphereOptions;
+  AngularSoftmaxOptions: AngularSoftmaxOptions;
+  AdamOptions: AdamOptions;
+  SgdOptions: SgdOptions;
+  Epilogue: Epilogue;
+  EpilogueGradient: EpilogueGradient;
+}
+
+/** An optional group of tensors that is left out. */
+export type Absent<T extends readonly unknown[]> = { [K in keyof T]: null };
+
+export type BatchStatistics = [mean: Handle, variance: Handle, runningMean: Handle, runningVariance: Handle];
+export type Normalization = [gamma: Handle, beta: Handle, mean: Handle, variance: Handle];
+
+/**
+ * What follows a convolution or batch norm, in this order: statistics of the output y, its normalisation, the sum with a
+ * residual, a ReLU. With `output`, y stays and output takes the result.
+ */
+export type EpilogueArguments = [
+  ...statistics: BatchStatistics | Absent<BatchStatistics>,
+  ...normalization: Normalization | Absent<Normalization>,
+  residual: Optional, output: Optional, epilogue: Packed<Epilogue>,
 ];
-export type OptionalNormalization = Normalization | [null];
-/** 0 softplus(p), 1 |p| + 0.05 */
-export type PositiveCode = 0 | 1;
-/** 0 fp32, 1 tf32, 2 bf16 */
-export type PrecisionCode = 0 | 1 | 2;
+export type EpilogueGradientArguments = [
+  y: Handle, ...normalization: Normalization, residual: Optional, dgamma: Handle, dbeta: Handle, dresidual: Optional,
+  epilogue: Packed<EpilogueGradient>,
+];
+/** What SphereConv saves for its backward. */
+export type SphereSaved = [s: Handle, invPatchNorm: Handle, invFilterNorm: Handle];
+export type AngularSoftmaxSaved = [
+  cosine: Handle, cosineGradient: Handle, normGradient: Handle, invFeatureNorm: Handle, invWeightNorm: Handle,
+];
 
 export interface NativeMemoryStats {
   allocated: number;
@@ -83,7 +178,23 @@ export interface NativeInfo {
   cuda: NativeCudaInfo;
 }
 
+/** Names that have codes on the native side, in the order of the codes. */
+export interface NativeNames {
+  devices: string[];
+  dtypes: string[];
+  precisions: string[];
+  angular: string[];
+  margins: string[];
+  positivities: string[];
+}
+
 export interface Native {
+  readonly names: NativeNames;
+  /** The arguments of every operator as the addon declares them, such as "Tensor x" and "Packed<Window> window". */
+  readonly operators: Record<string, string[]>;
+  /** The fields of every packed struct, in their order. */
+  readonly structs: Record<string, string[]>;
+
   /** The constructors thrown by this environment's operators, by native error code. */
   setErrorClasses(
     classes: Record<
@@ -102,15 +213,13 @@ export interface Native {
   read(from: Handle, to: TypedArray): void;
   /** Of the same dtype and size, also from one device to another. */
   copy(from: Handle, to: Handle): void;
-  fill(value: number, to: Handle): void;
-  cast(from: Handle, to: Handle): void;
   memoryStats(device: NativeDevice): NativeMemoryStats;
   resetPeak(device: NativeDevice): void;
   releaseCache(device: NativeDevice): void;
   /** Waits until all work submitted to the device is done; what went wrong in it comes up here. */
   synchronize(device: NativeDevice): void;
-  /** Of matrix products and convolutions of f32 on cuda; the cpu knows one precision only. At first tf32. */
-  setMatmulPrecision(code: PrecisionCode): void;
+  /** Of `precisions`: of matrix products and convolutions of f32 on cuda; the cpu knows one only. At first tf32. */
+  setMatmulPrecision(code: Code): void;
 
   /**
    * From here to `endCapture` the device's operators are recorded instead of run. Tensors made meanwhile keep their
@@ -119,77 +228,55 @@ export interface Native {
   beginCapture(device: NativeDevice): void;
   endCapture(device: NativeDevice): GraphHandle;
   /**
-   * `varying` has a number for each that the recorded operators took as varying, in their order: the annealing of an
-   * angular softmax forward, the seed of a dropout.
+   * `scalars` has a number for each dynamic scalar of the recorded operators, in their order: the annealing of an angular
+   * softmax forward, the seed of a dropout.
    */
-  replayGraph(graph: GraphHandle, varying: Float64Array): void;
+  replayGraph(graph: GraphHandle, scalars: Float64Array): void;
   releaseGraph(graph: GraphHandle): void;
 
-  /** A normalisation replaces y. */
-  conv2dForward(
-    x: Handle, w: Handle, bias: Optional, y: Handle, geometry: ConvGeometry, ...normalization: OptionalNormalization
-  ): void;
-  conv2dBackwardData(dy: Handle, w: Handle, dx: Handle, geometry: ConvGeometry): void;
-  conv2dBackwardWeights(x: Handle, dy: Handle, dw: Handle, dbias: Optional, geometry: ConvGeometry): void;
+  /** In `to`'s dtype. */
+  fill(value: number, to: Handle): void;
+  /** To another dtype, rounded to the nearest. */
+  cast(from: Handle, to: Handle): void;
 
-  sphereConv2dForward(
-    x: Handle, w: Handle, k: Optional, bias: Optional,
-    y: Handle, kept: Handle, invPatchNorm: Handle, invFilterNorm: Handle,
-    geometry: ConvGeometry, ...angular: AngularArguments
-  ): void;
-  /** Beside y, y normalised by the statistics of the batch, and these. */
-  sphereConv2dNormalizedForward(
-    x: Handle, w: Handle, k: Optional, bias: Optional,
-    y: Handle, kept: Handle, invPatchNorm: Handle, invFilterNorm: Handle,
-    geometry: ConvGeometry, ...rest: [
-      ...angular: AngularArguments, ...normalization: Normalization,
-      runningMean: Handle, runningVariance: Handle, momentum: number, normalized: Handle,
+  conv2dForward(
+    ...args: [
+      x: Handle, w: Handle, bias: Optional, y: Handle, geometry: Packed<ConvGeometry>, ...epilogue: EpilogueArguments | [],
     ]
   ): void;
-  /** Leaves nothing for a backward. A normalisation replaces y. */
-  sphereConv2dInfer(
-    x: Handle, w: Handle, k: Optional, bias: Optional, y: Handle,
-    geometry: ConvGeometry, ...rest: [...angular: AngularArguments, ...normalization: OptionalNormalization]
+  conv2dBackwardData(dy: Handle, w: Handle, dx: Handle, geometry: Packed<ConvGeometry>): void;
+  conv2dBackwardWeights(x: Handle, dy: Handle, dw: Handle, dbias: Optional, geometry: Packed<ConvGeometry>): void;
+
+  /** k: `[1]` or `[O]`. Without `saved` there is no backward. */
+  sphereConv2dForward(
+    ...args: [
+      x: Handle, w: Handle, k: Optional, bias: Optional, y: Handle, ...saved: SphereSaved | Absent<SphereSaved>,
+      geometry: Packed<ConvGeometry>, options: Packed<SphereOptions>, ...epilogue: EpilogueArguments | [],
+    ]
   ): void;
+  /** With an epilogue dy is the gradient of its result. */
   sphereConv2dBackward(
-    x: Handle, w: Handle, k: Optional, kept: Handle, invPatchNorm: Handle, invFilterNorm: Handle, dy: Handle,
-    dx: Optional, dw: Optional, dk: Optional, dbias: Optional,
-    geometry: ConvGeometry, ...angular: AngularArguments
-  ): void;
-  /** dy is the gradient behind the normalisation; slopes [2, C] is room for the call. */
-  sphereConv2dNormalizedBackward(
-    x: Handle, w: Handle, k: Optional, kept: Handle, invPatchNorm: Handle, invFilterNorm: Handle, dy: Handle,
-    dx: Optional, dw: Optional, dk: Optional, dbias: Optional,
-    geometry: ConvGeometry, ...rest: [
-      ...angular: AngularArguments, y: Handle, ...normalization: Normalization,
-      dgamma: Handle, dbeta: Handle, slopes: Handle,
+    ...args: [
+      x: Handle, w: Handle, k: Optional, ...saved: SphereSaved, dy: Handle,
+      dx: Optional, dw: Optional, dk: Optional, dbias: Optional,
+      geometry: Packed<ConvGeometry>, options: Packed<SphereOptions>, ...epilogue: EpilogueGradientArguments | [],
     ]
   ): void;
 
   matmul(a: Handle, b: Handle, bias: Optional, c: Handle, transposeA: boolean, transposeB: boolean): void;
 
-  /** Returns what backward needs; null when not training. */
-  maxPool2dForward(x: Handle, y: Handle, geometry: PoolGeometry, training: boolean): Handle | null;
-  maxPool2dBackward(dy: Handle, workspace: Handle, dx: Handle, geometry: PoolGeometry): void;
-  avgPool2dForward(x: Handle, y: Handle, geometry: PoolGeometry, countPadding: boolean): void;
-  avgPool2dBackward(dy: Handle, dx: Handle, geometry: PoolGeometry, countPadding: boolean): void;
+  /** Returns what backward needs, for the device alone to read; null when not training. */
+  maxPool2dForward(x: Handle, y: Handle, window: Packed<Window>, training: boolean): Handle | null;
+  maxPool2dBackward(dy: Handle, saved: Handle, dx: Handle, window: Packed<Window>): void;
+  avgPool2dForward(x: Handle, y: Handle, window: Packed<Window>, countPadding: boolean): void;
+  avgPool2dBackward(dy: Handle, dx: Handle, window: Packed<Window>, countPadding: boolean): void;
   /** [N,H,W,C] to [N,C] */
   globalAvgPool2dForward(x: Handle, y: Handle): void;
   globalAvgPool2dBackward(dy: Handle, dx: Handle): void;
 
-  /** Fills mean and variance. */
-  batchNormTrain(
-    x: Handle, ...rest: [
-      ...normalization: Normalization, runningMean: Handle, runningVariance: Handle, momentum: number, y: Handle,
-    ]
-  ): void;
-  batchNormInfer(x: Handle, ...rest: [...normalization: Normalization, y: Handle]): void;
-  /** slopes [2, C] is room for the call. */
-  batchNormBackward(
-    x: Handle, ...rest: [
-      ...normalization: Normalization, dy: Handle, dx: Handle, dgamma: Handle, dbeta: Handle, slopes: Handle,
-    ]
-  ): void;
+  /** An epilogue by itself, of x; the result goes to y. */
+  batchNormForward(...args: [x: Handle, y: Handle, ...epilogue: EpilogueArguments]): void;
+  batchNormBackward(...args: [dy: Handle, dx: Handle, ...epilogue: EpilogueGradientArguments]): void;
 
   /** y = scale x + shift, per channel */
   affineForward(x: Handle, scale: Optional, shift: Optional, y: Handle): void;
@@ -201,8 +288,9 @@ export interface Native {
   scale(x: Handle, factor: number, out: Handle): void;
   scaleBy(x: Handle, factor: Handle, out: Handle): void;
   sum(x: Handle, out: Handle): void;
-  positiveForward(p: Handle, k: Handle, kind: PositiveCode): void;
-  positiveBackward(p: Handle, dk: Handle, dp: Handle, kind: PositiveCode): void;
+  /** kind: of `positivities` */
+  positiveForward(p: Handle, k: Handle, kind: Code): void;
+  positiveBackward(p: Handle, dk: Handle, dp: Handle, kind: Code): void;
   copyChannels(from: Handle, fromChannel: number, to: Handle, toChannel: number, channels: number): void;
   /** seed: an integer below 2^53. The same seed gives the same mask, so backward is this on dy. */
   dropout(x: Handle, y: Handle, probability: number, seed: number): void;
@@ -210,14 +298,13 @@ export interface Native {
   /** loss, theta, correct: one element each */
   softmaxCrossEntropy(logits: Handle, labels: Handle, labelSmoothing: number, loss: Handle, dlogits: Handle): void;
   angularSoftmaxForward(
-    x: Handle, w: Handle, labels: Handle, loss: Handle, logits: Handle, theta: Handle,
-    cosine: Handle, cosineGradient: Handle, normGradient: Handle, invFeatureNorm: Handle, invWeightNorm: Handle,
-    angular: AngularCode, k: number, margin: number, annealing: number, radius: number, eps: number,
+    ...args: [
+      x: Handle, w: Handle, labels: Handle, loss: Handle, logits: Handle, theta: Handle, ...saved: AngularSoftmaxSaved,
+      options: Packed<AngularSoftmaxOptions>,
+    ]
   ): void;
   angularSoftmaxBackward(
-    x: Handle, w: Handle,
-    cosine: Handle, cosineGradient: Handle, normGradient: Handle, invFeatureNorm: Handle, invWeightNorm: Handle,
-    dloss: Handle, dx: Optional, dw: Optional,
+    ...args: [x: Handle, w: Handle, ...saved: AngularSoftmaxSaved, dloss: Handle, dx: Optional, dw: Optional]
   ): void;
   /** ||W W^T - I||_F^2 over rows of w, and its gradient */
   orthogonality(w: Handle, normalized: boolean, eps: number, loss: Handle, dw: Handle): void;
@@ -225,13 +312,9 @@ export interface Native {
 
   adamStep(
     parameters: Handle[], gradients: Handle[], firstMoments: Handle[], secondMoments: Handle[],
-    learningRate: number, beta1: number, beta2: number, eps: number, weightDecay: number,
-    step: number, decoupled: boolean,
+    options: Packed<AdamOptions>,
   ): void;
-  sgdStep(
-    parameters: Handle[], gradients: Handle[], velocities: Handle[],
-    learningRate: number, momentum: number, weightDecay: number, nesterov: boolean, first: boolean,
-  ): void;
+  sgdStep(parameters: Handle[], gradients: Handle[], velocities: Handle[], options: Packed<SgdOptions>): void;
   globalNorm(tensors: Handle[], out: Handle): void;
 
   /**
@@ -251,5 +334,5 @@ export interface Native {
    * Milliseconds of oneDNN's forward, backward-data and backward-weights on NHWC memory with packed weights:
    * one entry a repeat, three numbers each. The peer of `spherenet bench` on the cpu, where its tensors must be.
    */
-  benchmarkConvolution(x: Handle, w: Handle, y: Handle, geometry: ConvGeometry, repeats: number): Float64Array;
+  benchmarkConvolution(x: Handle, w: Handle, y: Handle, geometry: Packed<ConvGeometry>, repeats: number): Float64Array;
 }

@@ -82,8 +82,8 @@ export function ownConvolution(operator: AngularOperator | 'plain', shape: Convo
   };
 }
 
-function bareConvolution({ stride, padding }: ConvolutionShape, { x, weight, dy }: Operands): Contender {
-  const geometry = convGeometry({ stride, padding });
+function bareConvolution({ kernel, stride, padding }: ConvolutionShape, { x, weight, dy }: Operands): Contender {
+  const geometry = convGeometry({ stride, padding }, [kernel, kernel]);
   return {
     operator: 'plain',
     engine: 'onednn',
@@ -92,7 +92,7 @@ function bareConvolution({ stride, padding }: ConvolutionShape, { x, weight, dy 
       const y = dy.clone();
       // The first of the two touches memory that is new to the process and would count against oneDNN.
       const [forward, backwardData, backwardWeights] = native
-        .benchmarkConvolution(x.handle, weight.handle, y.handle, geometry, 2)
+        .benchmarkConvolution(x.handle, weight.handle, y.handle, geometry.packed, 2)
         .subarray(3);
       y.dispose();
       const backward = backwardData + backwardWeights;

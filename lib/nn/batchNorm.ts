@@ -1,10 +1,9 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
-import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
+import { type BatchNormOptions, checkBatchNorm, type CheckedBatchNorm } from '../ops/batchNorm';
 import { requireBoolean } from '../ops/checks';
-import type { PendingConvolution } from '../ops/conv2d';
 import { ones, type Tensor, zeros } from '../tensor';
-import { Module, ModuleBuffer, Parameter } from './module';
+import { type EpilogueLayer, isOverridden, Module, ModuleBuffer, Parameter } from './module';
 
 export interface BatchNorm2dOptions {
   channels: number;
@@ -20,7 +19,7 @@ export interface BatchNorm2dOptions {
  * Batch normalisation, `y = gamma (x - mean) / sqrt(variance + eps) + beta` per channel, possibly with its ReLU:
  * `[N, H, W, C]` or `[N, C]`. Mean and variance are the batch's in training and the running ones in evaluation.
  */
-export class BatchNorm2d extends Module {
+export class BatchNorm2d extends Module implements EpilogueLayer {
   readonly gamma: Parameter;
   readonly beta: Parameter;
   readonly runningMean: ModuleBuffer;
@@ -47,9 +46,13 @@ export class BatchNorm2d extends Module {
     return batchNorm(x, this.#options());
   }
 
-  /** This normalisation of what a convolution will give. @internal */
-  forwardPending(convolution: PendingConvolution): Tensor {
-    return convolution.normalized(checkBatchNorm(convolution.y, this.#options()));
+  override asEpilogue(): EpilogueLayer | null {
+    return isOverridden(this, BatchNorm2d) ? null : this;
+  }
+
+  /** @internal */
+  epilogueOf(y: Tensor): CheckedBatchNorm {
+    return checkBatchNorm(y, this.#options());
   }
 
   #options(): BatchNormOptions {

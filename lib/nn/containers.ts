@@ -1,15 +1,12 @@
 import { isGradEnabled } from '../autograd';
 import { describe, OptionError } from '../errors';
 import type { Tensor } from '../tensor';
-import { BatchNorm2d } from './batchNorm';
-import { Conv2d } from './conv';
 import { type Layer, locateErrors, Module, requireModule } from './module';
-import { SphereConv2d } from './sphereConv';
 
 /**
  * Layers one after the other, named `0`, `1`, ... or by the keys of a record. An error in one of them begins with its
- * name. Without recording, a layer's output is released as soon as the next one has used it. A BatchNorm2d right after
- * a convolution is done with it: a SphereConv2d's in training, either's in evaluation.
+ * name. Without recording, a layer's output is released as soon as the next one has used it. Layers that can
+ * run as one do: a BatchNorm2d right after a convolution, a SphereConv2d's in training, either's in evaluation.
  */
 export class Sequential extends Module {
   readonly layers: Readonly<Record<string, Layer>>;
@@ -38,9 +35,12 @@ export class Sequential extends Module {
       const [name, layer] = layers[i];
       const input = y;
       const [nextName, next] = layers.at(i + 1) ?? [];
-      if (next && isBatchNorm(next) && isConvolution(layer)) {
-        const convolution = locateErrors(name, layer, () => layer.pending(input));
-        y = locateErrors(nextName!, next, () => next.forwardPending(convolution));
+      const host = layer.asEpilogueHost();
+      const follower = host && next?.asEpilogue();
+      if (host && next && follower) {
+        const convolution = locateErrors(name, layer, () => host.prepare(input));
+        const epilogue = locateErrors(nextName!, next, () => follower.epilogueOf(convolution.y));
+        y = locateErrors(name, layer, () => convolution.run(epilogue));
         i++;
       } else {
         y = locateErrors(name, layer, () => layer.forward(input));
@@ -49,17 +49,4 @@ export class Sequential extends Module {
     }
     return y;
   }
-}
-
-// A layer whose forward pass is the class's own: what somebody put in its place must be run.
-function isItself(layer: Layer, type: abstract new (...args: never[]) => Layer): boolean {
-  return layer.constructor === type && !Object.hasOwn(layer, 'forward');
-}
-
-function isConvolution(layer: Layer): layer is Conv2d | SphereConv2d {
-  return isItself(layer, Conv2d) || isItself(layer, SphereConv2d);
-}
-
-function isBatchNorm(layer: Layer): layer is BatchNorm2d {
-  return isItself(layer, BatchNorm2d);
 }

@@ -1,13 +1,12 @@
-import type { ConvGeometry } from '../../typings/native';
 import { OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { type Pair, requireBoolean, requirePair } from '../ops/checks';
 import {
-  conv2dWithGeometry, convGeometry, type ConvOptions, convOptionKeys, type PendingConvolution, pendingConv2d,
+  type CheckedGeometry, convGeometry, type ConvOptions, convOptionKeys, prepareConv2d, type PreparedConvolution,
 } from '../ops/conv2d';
 import type { Generator } from '../random';
 import { type Shape, sizeOf, type Tensor, zeros } from '../tensor';
 import { heNormal } from './init';
-import { Module, Parameter } from './module';
+import { type EpilogueHost, isOverridden, Module, Parameter } from './module';
 
 export interface Conv2dOptions extends ConvOptions {
   inChannels: number;
@@ -26,10 +25,10 @@ export const conv2dOptionKeys = ['inChannels', 'outChannels', 'kernelSize', ...c
  * What plain and sphere convolutions have in common: geometry, filters `[O, kH, kW, C / groups]` from
  * N(0, 2 / (kH kW C / groups)) and possibly a bias.
  */
-export abstract class Convolution extends Module {
+export abstract class Convolution extends Module implements EpilogueHost {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
-  protected readonly geometry: ConvGeometry;
+  protected readonly geometry: CheckedGeometry;
 
   protected constructor(options: Conv2dOptions, defaultBias: boolean) {
     super();
@@ -37,8 +36,8 @@ export abstract class Convolution extends Module {
     const outChannels = requireNumber('outChannels', options.outChannels, { min: 1, integer: true });
     const kernel = requirePair('kernelSize', options.kernelSize, 1);
     const hasBias = requireBoolean('bias', options.bias ?? defaultBias);
-    this.geometry = convGeometry(options);
-    const groups = this.geometry[6];
+    this.geometry = convGeometry(options, kernel);
+    const { groups } = this.geometry;
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
       throw new OptionError('groups', `groups must divide inChannels (${inChannels}) and outChannels (${outChannels}), but is ${groups}`);
     }
@@ -47,8 +46,16 @@ export abstract class Convolution extends Module {
     this.bias = hasBias ? new Parameter(zeros([outChannels])) : null;
   }
 
-  /** The forward pass, checked and not run yet, for a BatchNorm2d that follows. @internal */
-  abstract pending(x: Tensor): PendingConvolution;
+  /** @internal */
+  abstract prepare(x: Tensor): PreparedConvolution;
+
+  forward(x: Tensor): Tensor {
+    return this.prepare(x).run(null);
+  }
+
+  override asEpilogueHost(): EpilogueHost | null {
+    return isOverridden(this, Convolution) ? null : this;
+  }
 
   override multiplyAdds(output: Shape): number {
     return sizeOf(output.slice(0, -1)) * this.weight.size;
@@ -66,11 +73,8 @@ export class Conv2d extends Convolution {
     super(options, true);
   }
 
-  forward(x: Tensor): Tensor {
-    return conv2dWithGeometry(x, this.weight, this.bias, this.geometry);
-  }
-
-  pending(x: Tensor): PendingConvolution {
-    return pendingConv2d(x, this.weight, this.bias, this.geometry);
+  /** @internal */
+  prepare(x: Tensor): PreparedConvolution {
+    return prepareConv2d(x, this.weight, this.bias, this.geometry);
   }
 }

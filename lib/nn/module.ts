@@ -1,6 +1,8 @@
 import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from '../device';
 import { CheckpointError, describe, OptionError, SphereNetError } from '../errors';
+import type { CheckedBatchNorm } from '../ops/batchNorm';
 import { formatShape, requireFloat } from '../ops/checks';
+import type { PreparedConvolution } from '../ops/conv2d';
 import { Generator, type GeneratorState } from '../random';
 import { noGrad, type Shape, Tensor } from '../tensor';
 
@@ -29,6 +31,17 @@ export interface Layer extends Module {
   forward(x: Tensor): Tensor;
 }
 
+/** A layer that takes what follows it into its own pass over its output. @internal */
+export interface EpilogueHost {
+  prepare(x: Tensor): PreparedConvolution;
+}
+
+/** A layer that can run within the one before it. @internal */
+export interface EpilogueLayer {
+  /** What is to be done with the output y of the layer before, checked. */
+  epilogueOf(y: Tensor): CheckedBatchNorm;
+}
+
 type Members<T> = [name: string, member: T][];
 
 /**
@@ -41,6 +54,16 @@ export abstract class Module {
   training = true;
 
   abstract forward(...inputs: never[]): unknown;
+
+  /** This module, where it takes an epilogue; null where it takes none, or somebody has replaced `forward`. @internal */
+  asEpilogueHost(): EpilogueHost | null {
+    return null;
+  }
+
+  /** This module, where it can be an epilogue; null where it cannot, or somebody has replaced `forward`. @internal */
+  asEpilogue(): EpilogueLayer | null {
+    return null;
+  }
 
   /** The modules held directly. Overridden where they are not in properties. */
   namedChildren(): Members<Module> {
@@ -236,6 +259,11 @@ export function locateErrors<R>(name: string, part: Module, run: () => R): R {
     origins.set(located, origin);
     throw located;
   }
+}
+
+/** Whether the forward pass of a module is another than that of `type`: a subclass's, or one put in its place. */
+export function isOverridden(module: Module, type: { prototype: { forward: unknown } }): boolean {
+  return module.forward !== type.prototype.forward;
 }
 
 /** @throws {OptionError} when `value` is no module. */

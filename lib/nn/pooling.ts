@@ -1,7 +1,6 @@
-import type { PoolGeometry } from '../../typings/native';
 import { requireKnownKeys } from '../errors';
 import { requireBoolean } from '../ops/checks';
-import { avgPool2dWithGeometry, globalAvgPool2d, maxPool2dWithGeometry, poolGeometry, type PoolOptions } from '../ops/pooling';
+import { avgPool2dInWindow, type CheckedWindow, globalAvgPool2d, maxPool2dInWindow, poolWindow, type PoolOptions } from '../ops/pooling';
 import type { Tensor } from '../tensor';
 import { Module } from './module';
 
@@ -9,23 +8,23 @@ const poolOptionKeys = ['kernelSize', 'stride', 'padding'] as const;
 
 /** The largest pixel of each window: `[N, H, W, C]` to `[N, OH, OW, C]`, `OH = floor((H + 2 padding - kernelSize) / stride) + 1`. */
 export class MaxPool2d extends Module {
-  readonly #geometry: PoolGeometry;
+  readonly #window: CheckedWindow;
 
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: PoolOptions) {
     super();
     requireKnownKeys('MaxPool2d', options, poolOptionKeys);
-    this.#geometry = poolGeometry(options);
+    this.#window = poolWindow(options);
   }
 
   forward(x: Tensor): Tensor {
-    return maxPool2dWithGeometry(x, this.#geometry);
+    return maxPool2dInWindow(x, this.#window);
   }
 }
 
 /** The mean of each window, extents as in {@link MaxPool2d}. */
 export class AvgPool2d extends Module {
-  readonly #geometry: PoolGeometry;
+  readonly #window: CheckedWindow;
   readonly #countPadding: boolean;
 
   /**
@@ -35,12 +34,12 @@ export class AvgPool2d extends Module {
   constructor(options: PoolOptions & { countPadding?: boolean }) {
     super();
     requireKnownKeys('AvgPool2d', options, [...poolOptionKeys, 'countPadding']);
-    this.#geometry = poolGeometry(options);
+    this.#window = poolWindow(options);
     this.#countPadding = requireBoolean('countPadding', options.countPadding ?? true);
   }
 
   forward(x: Tensor): Tensor {
-    return avgPool2dWithGeometry(x, this.#geometry, this.#countPadding);
+    return avgPool2dInWindow(x, this.#window, this.#countPadding);
   }
 }
 

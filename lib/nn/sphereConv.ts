@@ -1,12 +1,8 @@
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
-import { type NormGuard, positive, type Positivity } from '../ops';
-import type { PendingConvolution } from '../ops/conv2d';
+import { type NormGuard, positive, positivities, type Positivity } from '../ops';
+import type { PreparedConvolution } from '../ops/conv2d';
 import {
-  type AngularOperator,
-  pendingSphereConv2d,
-  type SphereArguments,
-  sphereArguments,
-  sphereConv2dWithArguments,
+  type AngularOperator, curvedOperators, prepareSphereConv2d, type SphereArguments, sphereArguments,
 } from '../ops/sphereConv2d';
 import { sphereLinearWithArguments } from '../ops/sphereLinear';
 import { full, type Tensor } from '../tensor';
@@ -49,7 +45,7 @@ export class Curvature extends Module {
 
 /** The p that gives this k. */
 function freeValue(k: number, positivity: Positivity): number {
-  if (requireOneOf('positivity', positivity, ['softplus', 'absolute']) === 'absolute') {
+  if (requireOneOf('positivity', positivity, positivities) === 'absolute') {
     return requireNumber('k', k, { above: 0.05 }) - 0.05;
   }
   return requireNumber('k', k, { above: 0 }) + Math.log(-Math.expm1(-k));
@@ -73,8 +69,8 @@ const sphereLayerOptionKeys = ['operator', 'k', 'learnable', 'positivity', 'norm
 
 function curvatureOf(options: SphereLayerOptions, filters: number): Curvature | null {
   const { operator = 'sigmoid', k, learnable = false, positivity } = options;
-  if (learnable !== false && operator !== 'sigmoid') {
-    throw new OptionError('learnable', `learnable belongs to the sigmoid operator; the ${operator} operator has no k`);
+  if (learnable !== false && !curvedOperators.includes(operator)) {
+    throw new OptionError('learnable', `learnable belongs to the ${curvedOperators.join(' or ')} operator; the ${operator} operator has no k`);
   }
   if (learnable === 'filter' || learnable === 'layer') {
     return new Curvature({ k, positivity, size: learnable === 'filter' ? filters : 1 });
@@ -128,12 +124,9 @@ export class SphereConv2d extends Convolution {
     this.curvature = this.#angular.curvature;
   }
 
-  forward(x: Tensor): Tensor {
-    return sphereConv2dWithArguments(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
-  }
-
-  pending(x: Tensor): PendingConvolution {
-    return pendingSphereConv2d(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
+  /** @internal */
+  prepare(x: Tensor): PreparedConvolution {
+    return prepareSphereConv2d(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
   }
 }
 

@@ -1,7 +1,7 @@
-import type { Normalization } from '../../typings/native';
+import type { EpilogueArguments, EpilogueGradientArguments, Normalization } from '../../typings/native';
 import { record } from '../autograd';
 import { requireKnownKeys, requireNumber, ShapeError } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import { type Tensor, tidy } from '../tensor';
 import { formatShape, requireAlike, requireBoolean, requireFloat, requireRank, requireShape } from './checks';
 
@@ -20,22 +20,25 @@ export interface BatchNormOptions {
   momentum?: number;
   /** Added to the variance, > 0. Default 1e-5. */
   eps?: number;
+  /** Added to the normalised x in the same pass, of its shape: the shortcut of a residual network. Default: none. */
+  residual?: Tensor | null;
   /** Whether a ReLU follows, in one pass. Default false. */
   relu?: boolean;
 }
 
 const statistics = ['gamma', 'beta', 'runningMean', 'runningVariance'] as const;
 
-/** Options that fit the tensor to be normalised. @internal */
+/** Options that fit the tensor to be normalised: what a convolution takes as its epilogue. @internal */
 export type CheckedBatchNorm = Required<BatchNormOptions>;
 
 /** @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault. @internal */
 export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBatchNorm {
-  requireKnownKeys('batchNorm', options, [...statistics, 'training', 'momentum', 'eps', 'relu']);
+  requireKnownKeys('batchNorm', options, [...statistics, 'training', 'momentum', 'eps', 'residual', 'relu']);
   const training = requireBoolean('training', options.training);
   const relu = requireBoolean('relu', options.relu ?? false);
   const momentum = requireNumber('momentum', options.momentum ?? 0.1, { min: 0, max: 1 });
   const eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
+  const residual = options.residual ?? null;
   requireFloat('x', x);
   requireRank('x', x, x.shape.length === 2 ? 2 : 4, '[N, C] or [N, H, W, C]');
   const channels = x.shape.at(-1)!;
@@ -44,16 +47,18 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
     requireAlike(['x', x], [name, options[name]]);
     requireShape(name, options[name], [channels]);
   }
+  requireAlike(['x', x], ['residual', residual]);
+  if (residual) requireShape('residual', residual, x.shape);
   if (training && x.size === channels) {
     throw new ShapeError('x', `training needs more than one value a channel, but x has shape ${formatShape(x.shape)}`);
   }
-  return { ...options, training, relu, momentum, eps };
+  return { ...options, training, relu, momentum, eps, residual };
 }
 
 /**
- * Batch normalisation over all axes but the last, `y = gamma (x - mean) / sqrt(variance + eps) + beta`, possibly with
- * its ReLU. Mean and (biased) variance are those of the batch when training, else the running ones; these must stay
- * as they are until `backward()`.
+ * Batch normalisation over all axes but the last, `y = gamma (x - mean) / sqrt(variance + eps) + beta`, possibly with a
+ * residual added and a ReLU after it. Mean and (biased) variance are those of the batch when training, else the running
+ * ones; these must stay as they are until `backward()`.
  * @param x `[N, C]` or `[N, H, W, C]`; when training, with more than one value a channel.
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault.
  */
@@ -66,50 +71,84 @@ export function batchNormChecked(x: Tensor, options: CheckedBatchNorm): Tensor {
   return options.training ? train(x, options) : infer(x, options);
 }
 
-/** The normalisation by these statistics as the native side takes it. @internal */
-export function normalizationBy(options: CheckedBatchNorm, mean: Tensor, variance: Tensor): Normalization {
-  const { gamma, beta, eps, relu } = options;
-  return [gamma.handle, beta.handle, mean.handle, variance.handle, eps, relu];
+/** Mean and variance of a batch, `[C]`. @internal */
+export type Statistics = readonly [mean: Tensor, variance: Tensor];
+
+const packEpilogue = packer('Epilogue');
+const packGradient = packer('EpilogueGradient');
+
+function normalization({ gamma, beta }: CheckedBatchNorm, [mean, variance]: Statistics): Normalization {
+  return [gamma.handle, beta.handle, mean.handle, variance.handle];
 }
 
-/** By the running statistics. @internal */
-export function fixedNormalization(options: CheckedBatchNorm): Normalization {
-  return normalizationBy(options, options.runningMean, options.runningVariance);
+/** In training: by the statistics of the batch, which are filled. The result goes to `output`, or without one over y. @internal */
+export function trainingEpilogue(options: CheckedBatchNorm, batch: Statistics, output: Tensor | null): EpilogueArguments {
+  const { runningMean, runningVariance, residual, momentum, eps, relu } = options;
+  const [mean, variance] = batch;
+  return [
+    mean.handle, variance.handle, runningMean.handle, runningVariance.handle, ...normalization(options, batch),
+    residual?.handle ?? null, output?.handle ?? null, packEpilogue({ momentum, eps, relu }),
+  ];
+}
+
+/** In evaluation: by the running statistics, over y. @internal */
+export function evaluationEpilogue(options: CheckedBatchNorm): EpilogueArguments {
+  const { runningMean, runningVariance, residual, eps, relu } = options;
+  return [
+    null, null, null, null, ...normalization(options, [runningMean, runningVariance]),
+    residual?.handle ?? null, null, packEpilogue({ momentum: 0, eps, relu }),
+  ];
+}
+
+/** Gradients of gamma, beta and the residual, to be filled. @internal */
+export type EpilogueGradients = readonly [dgamma: Tensor, dbeta: Tensor, dresidual: Tensor | null];
+
+/** @internal */
+export function emptyEpilogueGradients({ gamma, beta, residual }: CheckedBatchNorm): EpilogueGradients {
+  return [gamma.newEmpty(), beta.newEmpty(), residual?.requiresGrad ? residual.newEmpty() : null];
+}
+
+/** Backward of {@link trainingEpilogue} on y. @internal */
+export function epilogueGradient(
+  y: Tensor,
+  options: CheckedBatchNorm,
+  batch: Statistics,
+  [dgamma, dbeta, dresidual]: EpilogueGradients,
+): EpilogueGradientArguments {
+  const { residual, eps, relu } = options;
+  return [
+    y.handle, ...normalization(options, batch), residual?.handle ?? null,
+    dgamma.handle, dbeta.handle, dresidual?.handle ?? null, packGradient({ eps, relu }),
+  ];
 }
 
 function train(x: Tensor, options: CheckedBatchNorm): Tensor {
-  const { gamma, beta, runningMean, runningVariance, momentum } = options;
+  const { gamma, beta, residual } = options;
   const y = x.newEmpty();
-  const [mean, variance] = [gamma.newEmpty(), gamma.newEmpty()];
-  native.batchNormTrain(
-    x.handle, ...normalizationBy(options, mean, variance), runningMean.handle, runningVariance.handle, momentum, y.handle,
-  );
-  return record('batchNorm', y, [x, gamma, beta], [mean, variance], (dy) => {
-    const [dx, dgamma, dbeta] = [x.newEmpty(), gamma.newEmpty(), beta.newEmpty()];
-    const slopes = gamma.newEmpty([2, gamma.size]);
-    native.batchNormBackward(
-      x.handle, ...normalizationBy(options, mean, variance), dy.handle, dx.handle, dgamma.handle, dbeta.handle, slopes.handle,
-    );
-    slopes.dispose();
-    return [dx, dgamma, dbeta];
+  const batch = [gamma.newEmpty(), gamma.newEmpty()] as const;
+  native.batchNormForward(x.handle, y.handle, ...trainingEpilogue(options, batch, null));
+  return record('batchNorm', y, [x, gamma, beta, residual], batch, (dy) => {
+    const dx = x.newEmpty();
+    const gradients = emptyEpilogueGradients(options);
+    native.batchNormBackward(dy.handle, dx.handle, ...epilogueGradient(x, options, batch, gradients));
+    return [dx, ...gradients];
   });
 }
 
 function infer(x: Tensor, options: CheckedBatchNorm): Tensor {
-  const { gamma, beta, runningMean, runningVariance, eps, relu } = options;
+  const { gamma, beta, runningMean, runningVariance, residual, relu } = options;
   const y = x.newEmpty();
-  native.batchNormInfer(x.handle, ...fixedNormalization(options), y.handle);
+  native.batchNormForward(x.handle, y.handle, ...evaluationEpilogue(options));
   // With fixed statistics y is affine in x. The forward operator itself serves: as (x - mean) / deviation and, with a
   // mean of zero, as dy / deviation.
-  return record('batchNorm', y, [x, gamma, beta], [], (dy) =>
+  return record('batchNorm', y, [x, gamma, beta, residual], [], (dy) =>
     tidy(() => {
       const one = gamma.newFull(1);
       const zero = gamma.newFull(0);
+      const plain = { ...options, gamma: one, beta: zero, runningVariance, residual: null, relu: false };
       const divide = (from: Tensor, mean: Tensor) => {
         const quotient = x.newEmpty();
-        native.batchNormInfer(
-          from.handle, one.handle, zero.handle, mean.handle, runningVariance.handle, eps, false, quotient.handle,
-        );
+        native.batchNormForward(from.handle, quotient.handle, ...evaluationEpilogue({ ...plain, runningMean: mean }));
         return quotient;
       };
       const passed = x.newEmpty();
@@ -120,7 +159,7 @@ function infer(x: Tensor, options: CheckedBatchNorm): Tensor {
       native.affineBackward(
         normalized.handle, gamma.handle, passed.handle, dnormalized.handle, dgamma.handle, dbeta.handle,
       );
-      return [divide(dnormalized, zero), dgamma, dbeta];
+      return [divide(dnormalized, zero), dgamma, dbeta, residual?.requiresGrad ? passed : null];
     }),
   );
 }

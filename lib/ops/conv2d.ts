@@ -1,9 +1,9 @@
-import type { ConvGeometry } from '../../typings/native';
+import type { ConvGeometry, Packed } from '../../typings/native';
 import { isRecorded, record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber, ShapeError } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import type { Tensor } from '../tensor';
-import { batchNormChecked, type CheckedBatchNorm, fixedNormalization } from './batchNorm';
+import { batchNormChecked, type CheckedBatchNorm, evaluationEpilogue } from './batchNorm';
 import { formatShape, type Pair, requireAlike, requireFloat, requirePair, requireRank, requireShape } from './checks';
 
 /** How a filter walks over an image. */
@@ -20,18 +20,31 @@ export interface ConvOptions {
 
 export const convOptionKeys = ['stride', 'padding', 'dilation', 'groups'] as const;
 
+/** Checked, with the form that the native side takes. @internal */
+export type CheckedGeometry = Readonly<ConvGeometry> & { readonly packed: Packed<ConvGeometry> };
+
+const packGeometry = packer('ConvGeometry');
+
 /**
- * The checked options in the form that the native side takes.
+ * The checked options of a convolution by filters of these extents.
  * @throws {OptionError}
  */
-export function convGeometry(options: ConvOptions): ConvGeometry {
+export function convGeometry(options: ConvOptions, kernel: readonly [height: number, width: number]): CheckedGeometry {
   const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
-  return Int32Array.of(
-    ...requirePair('stride', stride, 1),
-    ...requirePair('padding', padding, 0),
-    ...requirePair('dilation', dilation, 1),
-    requireNumber('groups', groups, { min: 1, integer: true }),
-  );
+  const [kernelH, kernelW] = kernel;
+  const [strideH, strideW] = requirePair('stride', stride, 1);
+  const [paddingH, paddingW] = requirePair('padding', padding, 0);
+  const [dilationH, dilationW] = requirePair('dilation', dilation, 1);
+  requireNumber('groups', groups, { min: 1, integer: true });
+  const geometry = { kernelH, kernelW, strideH, strideW, paddingH, paddingW, dilationH, dilationW, groups };
+  return { ...geometry, packed: packGeometry(geometry) };
+}
+
+/** Extents of filters `[O, kH, kW, C / groups]`. @throws {ShapeError | DTypeError | DisposedError} */
+export function kernelOf(weight: Tensor): readonly [height: number, width: number] {
+  requireFloat('weight', weight);
+  requireRank('weight', weight, 4, '[O, kH, kW, C / groups]');
+  return [weight.shape[1], weight.shape[2]];
 }
 
 /** Output extent of a window along one axis; below 1 when the window does not fit. */
@@ -49,8 +62,8 @@ export function convOutputShape(x: Tensor, w: Tensor, bias: Tensor | null, geome
   requireRank('x', x, 4, '[N, H, W, C]');
   requireRank('weight', w, 4, '[O, kH, kW, C / groups]');
   const [n, h, width, channels] = x.shape as [number, number, number, number];
-  const [filters, kernelH, kernelW, filterChannels] = w.shape as [number, number, number, number];
-  const groups = geometry[6];
+  const [filters, , , filterChannels] = w.shape as [number, number, number, number];
+  const { kernelH, kernelW, strideH, strideW, paddingH, paddingW, dilationH, dilationW, groups } = geometry;
   if (channels % groups !== 0 || filters % groups !== 0) {
     throw new OptionError('groups', `groups must divide the ${channels} channels and the ${filters} filters, but is ${groups}`);
   }
@@ -60,8 +73,8 @@ export function convOutputShape(x: Tensor, w: Tensor, bias: Tensor | null, geome
       `x has ${channels} channels, but filters of shape ${formatShape(w.shape)} in ${groups} group(s) take ${filterChannels * groups}`,
     );
   }
-  const outH = windowExtent(h, kernelH, geometry[0], geometry[2], geometry[4]);
-  const outW = windowExtent(width, kernelW, geometry[1], geometry[3], geometry[5]);
+  const outH = windowExtent(h, kernelH, strideH, paddingH, dilationH);
+  const outW = windowExtent(width, kernelW, strideW, paddingW, dilationW);
   if (outH < 1 || outW < 1) {
     throw new ShapeError('x', `x of ${h}x${width} pixels, padded, is smaller than the ${kernelH}x${kernelW} filters, dilated`);
   }
@@ -78,47 +91,46 @@ export function convOutputShape(x: Tensor, w: Tensor, bias: Tensor | null, geome
  */
 export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions & { bias?: Tensor | null } = {}): Tensor {
   requireKnownKeys('conv2d', options, [...convOptionKeys, 'bias']);
-  return conv2dWithGeometry(x, weight, options.bias ?? null, convGeometry(options));
+  return prepareConv2d(x, weight, options.bias ?? null, convGeometry(options, kernelOf(weight))).run(null);
 }
 
-/** {@link conv2d} with options that were checked before. @internal */
-export function conv2dWithGeometry(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): Tensor {
-  return convolve(x, weight, bias, x.newEmpty(convOutputShape(x, weight, bias, geometry)), geometry);
-}
-
-function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, y: Tensor, geometry: ConvGeometry): Tensor {
-  native.conv2dForward(x.handle, weight.handle, bias?.handle ?? null, y.handle, geometry, null);
-  return record('conv2d', y, [x, weight, bias], [], (dy) => {
-    const dx = x.requiresGrad ? x.newEmpty() : null;
-    if (dx) native.conv2dBackwardData(dy.handle, weight.handle, dx.handle, geometry);
-    if (!weight.requiresGrad && !bias?.requiresGrad) return [dx, null, null];
-    const dw = weight.newEmpty();
-    const dbias = bias?.requiresGrad ? bias.newEmpty() : null;
-    native.conv2dBackwardWeights(x.handle, dy.handle, dw.handle, dbias?.handle ?? null, geometry);
-    return [dx, dw, dbias];
-  });
-}
-
-/** A convolution whose operands were checked, before it runs: what follows can come with it. @internal */
-export interface PendingConvolution {
-  /** Where the convolution's output goes. */
+/** A convolution whose operands were checked, and what comes after it into its output y. @internal */
+export interface PreparedConvolution {
+  /** What the convolution gives, not computed yet. */
   readonly y: Tensor;
-  /** The convolution and this normalisation of its output. */
-  normalized(normalization: CheckedBatchNorm): Tensor;
+  /** The convolution, followed by a batch normalisation of y that was checked against it, or by nothing. */
+  run(epilogue: CheckedBatchNorm | null): Tensor;
 }
 
-/** {@link conv2d} before a batch normalisation, which in evaluation is done on the way. @internal */
-export function pendingConv2d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): PendingConvolution {
+/** {@link conv2d}, checked and not run yet. In evaluation its epilogue is done in the same pass. @internal */
+export function prepareConv2d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  geometry: CheckedGeometry,
+): PreparedConvolution {
+  const { packed } = geometry;
   const y = x.newEmpty(convOutputShape(x, weight, bias, geometry));
+  const convolve = (): Tensor => {
+    native.conv2dForward(x.handle, weight.handle, bias?.handle ?? null, y.handle, packed);
+    return record('conv2d', y, [x, weight, bias], [], (dy) => {
+      const dx = x.requiresGrad ? x.newEmpty() : null;
+      if (dx) native.conv2dBackwardData(dy.handle, weight.handle, dx.handle, packed);
+      if (!weight.requiresGrad && !bias?.requiresGrad) return [dx, null, null];
+      const dw = weight.newEmpty();
+      const dbias = bias?.requiresGrad ? bias.newEmpty() : null;
+      native.conv2dBackwardWeights(x.handle, dy.handle, dw.handle, dbias?.handle ?? null, packed);
+      return [dx, dw, dbias];
+    });
+  };
   return {
     y,
-    normalized(normalization) {
-      const { training, gamma, beta } = normalization;
-      if (training || isRecorded([x, weight, bias, gamma, beta])) {
-        return normalizedSeparately(convolve(x, weight, bias, y, geometry), normalization);
-      }
+    run(epilogue) {
+      if (!epilogue) return convolve();
+      const { training, gamma, beta, residual } = epilogue;
+      if (training || isRecorded([x, weight, bias, gamma, beta, residual])) return normalized(convolve(), epilogue);
       native.conv2dForward(
-        x.handle, weight.handle, bias?.handle ?? null, y.handle, geometry, ...fixedNormalization(normalization),
+        x.handle, weight.handle, bias?.handle ?? null, y.handle, packed, ...evaluationEpilogue(epilogue),
       );
       return y;
     },
@@ -126,8 +138,8 @@ export function pendingConv2d(x: Tensor, weight: Tensor, bias: Tensor | null, ge
 }
 
 /** The normalisation of y, which nothing else uses. @internal */
-export function normalizedSeparately(y: Tensor, normalization: CheckedBatchNorm): Tensor {
-  const normalized = batchNormChecked(y, normalization);
-  if (!normalized.node) y.dispose();
-  return normalized;
+export function normalized(y: Tensor, epilogue: CheckedBatchNorm): Tensor {
+  const output = batchNormChecked(y, epilogue);
+  if (!output.node) y.dispose();
+  return output;
 }

@@ -1,7 +1,6 @@
-import type { PositiveCode } from '../../typings/native';
 import { record } from '../autograd';
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
-import { checkedReader, varying, type VaryingNumber } from '../graph';
+import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
 import { native } from '../native';
 import { requireSeed } from '../random';
 import type { Tensor } from '../tensor';
@@ -63,16 +62,15 @@ export function sum(x: Tensor): Tensor {
 }
 
 /** How a free parameter is made positive: `softplus` is log(1 + eᵖ), `absolute` is |p| + 0.05. */
-export type Positivity = 'softplus' | 'absolute';
-
-const positivityCodes: Record<Positivity, PositiveCode> = { softplus: 0, absolute: 1 };
+export const positivities = ['softplus', 'absolute'] as const;
+export type Positivity = (typeof positivities)[number];
 
 /**
  * A positive number from a free one, as for a learned k: `log(1 + eᵖ)` or, as in the authors' code, `|p| + 0.05`.
  * @throws {DTypeError | OptionError}
  */
 export function positive(p: Tensor, kind: Positivity): Tensor {
-  const code = positivityCodes[requireOneOf('kind', kind, ['softplus', 'absolute'])];
+  const code = positivities.indexOf(requireOneOf('kind', kind, positivities));
   requireFloat('p', p);
   const k = p.newEmpty();
   native.positiveForward(p.handle, k.handle, code);
@@ -90,7 +88,7 @@ export function positive(p: Tensor, kind: Positivity): Tensor {
  *   at each forward pass, replays of a captured graph included.
  * @throws {DTypeError | OptionError}
  */
-export function dropout(x: Tensor, options: { probability: number; seed: VaryingNumber }): Tensor {
+export function dropout(x: Tensor, options: { probability: number; seed: DynamicScalar }): Tensor {
   requireKnownKeys('dropout', options, ['probability', 'seed']);
   const probability = requireNumber('probability', options.probability, { min: 0, below: 1 });
   const draw = checkedReader(options.seed, (seed) => requireSeed('seed', seed));
@@ -101,7 +99,7 @@ export function dropout(x: Tensor, options: { probability: number; seed: Varying
 }
 
 function dropped(x: Tensor, probability: number, readSeed: () => number): Tensor {
-  const seed = varying(readSeed);
+  const seed = dynamicScalar(readSeed);
   const y = x.newEmpty();
   native.dropout(x.handle, y.handle, probability, seed);
   return y;

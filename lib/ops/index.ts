@@ -3,13 +3,15 @@ export { affine, type AffineOptions } from './affine';
 export { batchNorm, type BatchNormOptions } from './batchNorm';
 export type { Pair } from './checks';
 export { conv2d, type ConvOptions } from './conv2d';
-export { add, concat, dropout, positive, type Positivity, relu, scale, sum } from './elementwise';
+export { add, concat, dropout, positive, positivities, type Positivity, relu, scale, sum } from './elementwise';
 export { linear } from './linear';
 export {
   angularLogits,
   type AngularLogitOptions,
   angularSoftmax,
   type AngularSoftmaxOptions,
+  type MarginFunction,
+  marginFunctions,
   softmaxCrossEntropy,
 } from './losses';
 export { matmul, type MatmulOptions } from './matmul';
@@ -19,6 +21,7 @@ export { flatten, reshape } from './reshape';
 export {
   type AngularOperator,
   angularOperators,
+  curvedOperators,
   defaultCurvature,
   defaultNormGuard,
   type NormGuard,

@@ -1,8 +1,8 @@
-import type { AngularCode } from '../../typings/native';
+import type { AngularSoftmaxOptions as NativeOptions, AngularSoftmaxSaved } from '../../typings/native';
 import { record } from '../autograd';
-import { OptionError, requireKnownKeys, requireNumber } from '../errors';
-import { checkedReader, varying, type VaryingNumber } from '../graph';
-import { native } from '../native';
+import { OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
+import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
+import { native, packer } from '../native';
 import { type Tensor, tidy } from '../tensor';
 import { requireFloat, requireLabels, requireRank } from './checks';
 import { scaledBy } from './elementwise';
@@ -40,54 +40,60 @@ export interface AngularLogitOptions {
   radius?: number;
 }
 
+/** What the margin m makes of the true class's g, in the order of their native codes (native/math/margin.h). */
+export const marginFunctions = ['multiplicative'] as const;
+export type MarginFunction = (typeof marginFunctions)[number];
+
 export interface AngularSoftmaxOptions extends AngularLogitOptions {
+  /** Default `multiplicative`, `g_m(theta) = g(m theta - j pi) - 2j`. */
+  marginFunction?: MarginFunction;
   /** m of g_m, at least 1; an integer unless the operator is linear. Default 1: none. */
   margin?: number;
   /**
    * Weight lambda, at least 0, of the logit without margin: `(lambda g + g_m) / (1 + lambda)`. A function is asked for
    * it at each forward pass, replays of a captured graph included. Default 0.
    */
-  annealing?: VaryingNumber;
+  annealing?: DynamicScalar;
 }
 
 const logitOptionKeys = ['operator', 'k', 'radius'] as const;
 
-/** As the native side takes them. */
-interface NativeOptions {
-  angular: AngularCode;
-  k: number;
-  margin: number;
-  readAnnealing: () => number;
-  radius: number;
-}
+/** Checked; the annealing is read at each forward pass. */
+type CheckedOptions = Omit<NativeOptions, 'annealing'> & { readAnnealing: () => number };
 
-function nativeOptions(options: AngularSoftmaxOptions): NativeOptions {
-  const { operator, k, margin = 1, annealing = 0, radius } = options;
+function checkOptions(options: AngularSoftmaxOptions): CheckedOptions {
+  const { operator, k, marginFunction = 'multiplicative', margin = 1, annealing = 0, radius } = options;
   const { code, kTensor, kValue } = sphereArguments({ operator, k });
   if (kTensor) throw new OptionError('k', 'k must be a number in a loss, but got a Tensor');
   return {
     angular: code,
     k: kValue,
+    marginFunction: marginFunctions.indexOf(requireOneOf('marginFunction', marginFunction, marginFunctions)),
     margin: requireNumber('margin', margin, { min: 1, integer: operator !== 'linear' }),
     readAnnealing: checkedReader(annealing, (lambda) => requireNumber('annealing', lambda, { min: 0 })),
     radius: radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),
+    eps: defaultNormGuard.eps,
   };
 }
 
+const packOptions = packer('AngularSoftmaxOptions');
+
 /** The results of the native operator, all of them, off the tape. */
-function forward(x: Tensor, weight: Tensor, labels: Tensor, { angular, k, margin, readAnnealing, radius }: NativeOptions) {
-  const annealing = varying(readAnnealing);
+function forward(x: Tensor, weight: Tensor, labels: Tensor, { readAnnealing, ...options }: CheckedOptions) {
+  const annealing = dynamicScalar(readAnnealing);
   const [batch, classes] = [x.shape[0], weight.shape[0]];
   const made = (...shape: number[]) => x.newEmpty(shape);
   const results = { loss: made(), logits: made(batch, classes), theta: made() };
-  const saved = [made(batch, classes), made(batch, classes), made(batch), made(batch), made(classes)] as const;
-  const [cosine, cosineGradient, normGradient, invFeatureNorm, invWeightNorm] = saved;
+  const saved = [made(batch, classes), made(batch, classes), made(batch), made(batch), made(classes)];
   native.angularSoftmaxForward(
     x.handle, weight.handle, labels.handle, results.loss.handle, results.logits.handle, results.theta.handle,
-    cosine.handle, cosineGradient.handle, normGradient.handle, invFeatureNorm.handle, invWeightNorm.handle,
-    angular, k, margin, annealing, radius, defaultNormGuard.eps,
+    ...handlesOf(saved), packOptions({ ...options, annealing }),
   );
   return { ...results, saved };
+}
+
+function handlesOf(saved: readonly Tensor[]): AngularSoftmaxSaved {
+  return saved.map((each) => each.handle) as AngularSoftmaxSaved;
 }
 
 /**
@@ -108,19 +114,16 @@ export function angularSoftmax(
   labels: Tensor,
   options: AngularSoftmaxOptions = {},
 ): { loss: Tensor; logits: Tensor; theta: Tensor } {
-  requireKnownKeys('angularSoftmax', options, [...logitOptionKeys, 'margin', 'annealing']);
-  const checked = nativeOptions(options);
+  requireKnownKeys('angularSoftmax', options, [...logitOptionKeys, 'marginFunction', 'margin', 'annealing']);
+  const checked = checkOptions(options);
   const [batch, classes] = linearOutputShape(x, weight, null);
   requireLabels(labels, batch, classes, ['x', x]);
   const { loss, logits, theta, saved } = forward(x, weight, labels, checked);
-  const [cosine, cosineGradient, normGradient, invFeatureNorm, invWeightNorm] = saved;
   record('angularSoftmax', loss, [x, weight], saved, (dloss) => {
     const dx = x.requiresGrad ? x.newEmpty() : null;
     const dw = weight.requiresGrad ? weight.newEmpty() : null;
     native.angularSoftmaxBackward(
-      x.handle, weight.handle,
-      cosine.handle, cosineGradient.handle, normGradient.handle, invFeatureNorm.handle, invWeightNorm.handle,
-      dloss.handle, dx?.handle ?? null, dw?.handle ?? null,
+      x.handle, weight.handle, ...handlesOf(saved), dloss.handle, dx?.handle ?? null, dw?.handle ?? null,
     );
     return [dx, dw];
   });
@@ -136,7 +139,7 @@ export function angularSoftmax(
  */
 export function angularLogits(x: Tensor, weight: Tensor, options: AngularLogitOptions = {}): Tensor {
   requireKnownKeys('angularLogits', options, logitOptionKeys);
-  const checked = nativeOptions(options);
+  const checked = checkOptions(options);
   const [batch] = linearOutputShape(x, weight, null);
   return tidy(() => forward(x, weight, x.newFull(0, [batch], 'i32'), checked).logits);
 }

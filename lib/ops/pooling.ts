@@ -1,7 +1,7 @@
-import type { PoolGeometry } from '../../typings/native';
+import type { Packed, Window } from '../../typings/native';
 import { isGradEnabled, record } from '../autograd';
 import { OptionError, requireKnownKeys, ShapeError } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import { Tensor } from '../tensor';
 import { type Pair, requireBoolean, requireFloat, requirePair, requireRank } from './checks';
 import { windowExtent } from './conv2d';
@@ -17,25 +17,31 @@ export interface PoolOptions {
 
 const poolOptionKeys = ['kernelSize', 'stride', 'padding'] as const;
 
-/**
- * The checked options in the form that the native side takes.
- * @throws {OptionError}
- */
-export function poolGeometry(options: PoolOptions): PoolGeometry {
+/** A checked window, with the form that the native side takes. @internal */
+export type CheckedWindow = Readonly<Window> & { readonly packed: Packed<Window> };
+
+const packWindow = packer('Window');
+
+/** @throws {OptionError} @internal */
+export function poolWindow(options: PoolOptions): CheckedWindow {
   const kernel = requirePair('kernelSize', options.kernelSize, 1);
   const stride = requirePair('stride', options.stride ?? kernel, 1);
   const padding = requirePair('padding', options.padding ?? 0, 0);
   if (padding.some((rim, axis) => rim >= kernel[axis])) {
     throw new OptionError('padding', `padding must be less than kernelSize (${kernel.join('x')}), but is ${padding.join('x')}`);
   }
-  return Int32Array.of(...kernel, ...stride, ...padding);
+  const window = {
+    kernelH: kernel[0], kernelW: kernel[1], strideH: stride[0], strideW: stride[1],
+    paddingH: padding[0], paddingW: padding[1], dilationH: 1, dilationW: 1,
+  };
+  return { ...window, packed: packWindow(window) };
 }
 
-function pooledShape(x: Tensor, geometry: PoolGeometry): number[] {
+function pooledShape(x: Tensor, window: CheckedWindow): number[] {
   requireFloat('x', x);
   requireRank('x', x, 4, '[N, H, W, C]');
   const [n, h, w, channels] = x.shape as [number, number, number, number];
-  const [kernelH, kernelW, strideH, strideW, paddingH, paddingW] = geometry;
+  const { kernelH, kernelW, strideH, strideW, paddingH, paddingW } = window;
   const outH = windowExtent(h, kernelH, strideH, paddingH, 1);
   const outW = windowExtent(w, kernelW, strideW, paddingW, 1);
   if (outH < 1 || outW < 1) {
@@ -52,20 +58,20 @@ function pooledShape(x: Tensor, geometry: PoolGeometry): number[] {
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
   requireKnownKeys('maxPool2d', options, poolOptionKeys);
-  return maxPool2dWithGeometry(x, poolGeometry(options));
+  return maxPool2dInWindow(x, poolWindow(options));
 }
 
 /** {@link maxPool2d} with options that were checked before. @internal */
-export function maxPool2dWithGeometry(x: Tensor, geometry: PoolGeometry): Tensor {
-  const shape = pooledShape(x, geometry);
+export function maxPool2dInWindow(x: Tensor, window: CheckedWindow): Tensor {
+  const shape = pooledShape(x, window);
   const y = x.newEmpty(shape);
-  const workspace = native.maxPool2dForward(x.handle, y.handle, geometry, isGradEnabled() && x.requiresGrad);
-  if (!workspace) return y;
+  const saved = native.maxPool2dForward(x.handle, y.handle, window.packed, isGradEnabled() && x.requiresGrad);
+  if (!saved) return y;
   // Opaque: only the native side reads it, so that its shape and dtype do not matter.
-  const winners = new Tensor(workspace, y.shape, 'u8', x.device);
-  return record('maxPool2d', y, [x], [winners], (dy) => {
+  const places = new Tensor(saved, y.shape, 'u8', x.device);
+  return record('maxPool2d', y, [x], [places], (dy) => {
     const dx = x.newEmpty();
-    native.maxPool2dBackward(dy.handle, winners.handle, dx.handle, geometry);
+    native.maxPool2dBackward(dy.handle, places.handle, dx.handle, window.packed);
     return [dx];
   });
 }
@@ -81,17 +87,17 @@ export function maxPool2dWithGeometry(x: Tensor, geometry: PoolGeometry): Tensor
 export function avgPool2d(x: Tensor, options: PoolOptions & { countPadding?: boolean }): Tensor {
   requireKnownKeys('avgPool2d', options, [...poolOptionKeys, 'countPadding']);
   const countPadding = requireBoolean('countPadding', options.countPadding ?? true);
-  return avgPool2dWithGeometry(x, poolGeometry(options), countPadding);
+  return avgPool2dInWindow(x, poolWindow(options), countPadding);
 }
 
 /** {@link avgPool2d} with options that were checked before. @internal */
-export function avgPool2dWithGeometry(x: Tensor, geometry: PoolGeometry, countPadding: boolean): Tensor {
-  const shape = pooledShape(x, geometry);
+export function avgPool2dInWindow(x: Tensor, window: CheckedWindow, countPadding: boolean): Tensor {
+  const shape = pooledShape(x, window);
   const y = x.newEmpty(shape);
-  native.avgPool2dForward(x.handle, y.handle, geometry, countPadding);
+  native.avgPool2dForward(x.handle, y.handle, window.packed, countPadding);
   return record('avgPool2d', y, [x], [], (dy) => {
     const dx = x.newEmpty();
-    native.avgPool2dBackward(dy.handle, dx.handle, geometry, countPadding);
+    native.avgPool2dBackward(dy.handle, dx.handle, window.packed, countPadding);
     return [dx];
   });
 }

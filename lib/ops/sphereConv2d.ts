@@ -1,23 +1,32 @@
-import type { AngularArguments, AngularCode, ConvGeometry, Native, OptionalNormalization } from '../../typings/native';
+import type {
+  Absent, ConvGeometry, EpilogueArguments, Packed, SphereOptions as NativeSphereOptions, SphereSaved,
+} from '../../typings/native';
 import { isRecorded, record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import { Tensor } from '../tensor';
-import { type CheckedBatchNorm, fixedNormalization, normalizationBy } from './batchNorm';
+import {
+  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, evaluationEpilogue, type Statistics, trainingEpilogue,
+} from './batchNorm';
 import { formatShape, requireAlike } from './checks';
 import {
-  convGeometry, type ConvOptions, convOptionKeys, convOutputShape, normalizedSeparately, type PendingConvolution,
+  type CheckedGeometry, convGeometry, type ConvOptions, convOptionKeys, convOutputShape, kernelOf, normalized,
+  type PreparedConvolution,
 } from './conv2d';
 
-/** The angular functions g of the paper (eq. 2-4); `sigmoid` is learnable when its k is a tensor. */
-export type AngularOperator = 'linear' | 'cosine' | 'sigmoid';
+/**
+ * The angular functions g (paper: eq. 2-4), in the order of their native codes (native/math/angular.h). `sigmoid` is
+ * learnable when its k is a tensor.
+ */
+export const angularOperators = ['linear', 'cosine', 'sigmoid'] as const;
+export type AngularOperator = (typeof angularOperators)[number];
 
-export const angularOperators: readonly AngularOperator[] = ['linear', 'cosine', 'sigmoid'];
-const angularCodes: Record<AngularOperator, AngularCode> = { linear: 0, cosine: 1, sigmoid: 2 };
+/** Those with a curvature k. */
+export const curvedOperators: readonly AngularOperator[] = ['sigmoid'];
 
 /** The native code of an operator. @throws {OptionError} for an unknown name. */
-export function angularCode(operator: AngularOperator): AngularCode {
-  return angularCodes[requireOneOf('operator', operator, angularOperators)];
+export function angularCode(operator: AngularOperator): number {
+  return angularOperators.indexOf(requireOneOf('operator', operator, angularOperators));
 }
 
 /**
@@ -45,30 +54,28 @@ export interface SphereOptions {
   normGuard?: NormGuard;
 }
 
-/** Checked, native form of {@link SphereOptions}. @internal */
+/** {@link SphereOptions}, checked. @internal */
 export interface SphereArguments {
-  code: AngularCode;
+  code: number;
   kTensor: Tensor | null;
   kValue: number;
-  eps: number;
-  addEps: boolean;
+  packed: Packed<NativeSphereOptions>;
 }
+
+const packOptions = packer('SphereOptions');
 
 /** @throws {OptionError} naming the option at fault. @internal */
 export function sphereArguments(options: SphereOptions): SphereArguments {
   const { operator = 'sigmoid', k = defaultCurvature, normGuard = defaultNormGuard } = options;
   const code = angularCode(operator);
   const kTensor = k instanceof Tensor ? k : null;
-  if (options.k !== undefined && operator !== 'sigmoid') {
-    throw new OptionError('k', `k belongs to the sigmoid operator; the ${operator} operator has none`);
+  if (options.k !== undefined && !curvedOperators.includes(operator)) {
+    throw new OptionError('k', `k belongs to the ${curvedOperators.join(' or ')} operator; the ${operator} operator has none`);
   }
-  return {
-    code,
-    kTensor,
-    kValue: kTensor ? defaultCurvature : requireNumber('k', k, { above: 0 }),
-    eps: requireNumber('normGuard.eps', normGuard.eps, { above: 0 }),
-    addEps: requireOneOf('normGuard.kind', normGuard.kind, ['max', 'add']) === 'add',
-  };
+  const kValue = kTensor ? defaultCurvature : requireNumber('k', k, { above: 0 });
+  const eps = requireNumber('normGuard.eps', normGuard.eps, { above: 0 });
+  const add = requireOneOf('normGuard.kind', normGuard.kind, ['max', 'add']) === 'add';
+  return { code, kTensor, kValue, packed: packOptions({ angular: code, k: kValue, eps, add }) };
 }
 
 /**
@@ -85,45 +92,36 @@ export function sphereConv2d(
   options: ConvOptions & SphereOptions & { bias?: Tensor | null } = {},
 ): Tensor {
   requireKnownKeys('sphereConv2d', options, [...convOptionKeys, 'operator', 'k', 'normGuard', 'bias']);
-  return sphereConv2dWithArguments(x, weight, options.bias ?? null, convGeometry(options), sphereArguments(options));
+  const geometry = convGeometry(options, kernelOf(weight));
+  return prepareSphereConv2d(x, weight, options.bias ?? null, geometry, sphereArguments(options)).run(null);
 }
 
-/** {@link sphereConv2d} with options that were checked before. @internal */
-export function sphereConv2dWithArguments(
+/** {@link sphereConv2d}, checked and not run yet. Its epilogue is done in the same pass. @internal */
+export function prepareSphereConv2d(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null,
-  geometry: ConvGeometry,
+  geometry: CheckedGeometry,
   options: SphereArguments,
-): Tensor {
-  return new SphereConvolution(x, weight, bias, geometry, options).alone();
-}
-
-/** {@link sphereConv2d} before a batch normalisation: they share passes over the output. @internal */
-export function pendingSphereConv2d(
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null,
-  geometry: ConvGeometry,
-  options: SphereArguments,
-): PendingConvolution {
+): PreparedConvolution {
   return new SphereConvolution(x, weight, bias, geometry, options);
 }
 
-type Saved = readonly [kept: Tensor, invPatchNorm: Tensor, invFilterNorm: Tensor];
+type Saved = readonly [s: Tensor, invPatchNorm: Tensor, invFilterNorm: Tensor];
 
-/** One SphereConv, checked and not run yet. */
-class SphereConvolution implements PendingConvolution {
+const notSaved: Absent<SphereSaved> = [null, null, null];
+
+class SphereConvolution implements PreparedConvolution {
   readonly y: Tensor;
   readonly #k: Tensor | null;
-  readonly #angular: AngularArguments;
+  readonly #packed: readonly [Packed<ConvGeometry>, Packed<NativeSphereOptions>];
 
   constructor(
     private readonly x: Tensor,
     private readonly weight: Tensor,
     private readonly bias: Tensor | null,
-    private readonly geometry: ConvGeometry,
-    { code, kTensor, kValue, eps, addEps }: SphereArguments,
+    private readonly geometry: CheckedGeometry,
+    { kTensor, packed }: SphereArguments,
   ) {
     const shape = convOutputShape(x, weight, bias, geometry);
     const filters = weight.shape[0];
@@ -132,91 +130,71 @@ class SphereConvolution implements PendingConvolution {
       throw new ShapeError('k', `k must have shape [1] or [${filters}], but has ${formatShape(kTensor.shape)}`);
     }
     this.#k = kTensor;
-    this.#angular = [code, kValue, eps, addEps];
+    this.#packed = [geometry.packed, packed];
     this.y = x.newEmpty(shape);
   }
 
-  alone(): Tensor {
+  run(epilogue: CheckedBatchNorm | null): Tensor {
+    const inputs = [this.x, this.weight, this.#k, this.bias];
+    if (epilogue?.training) return this.#runTraining(inputs, epilogue);
     const { y } = this;
-    const inputs = this.#inputs();
-    if (!isRecorded(inputs)) return this.#infer(null);
-    const saved = this.#saved();
-    native.sphereConv2dForward(...this.#forwardArguments(saved));
-    return record('sphereConv2d', y, inputs, saved, (dy) => {
-      const gradients = inputs.map(gradientOf);
-      native.sphereConv2dBackward(...this.#backwardArguments(saved, dy, gradients));
-      return gradients;
-    });
-  }
-
-  normalized(normalization: CheckedBatchNorm): Tensor {
-    const { y } = this;
-    const { training, gamma, beta, runningMean, runningVariance, momentum } = normalization;
-    const inputs = this.#inputs();
-    if (!training) {
-      if (isRecorded([...inputs, gamma, beta])) return normalizedSeparately(this.alone(), normalization);
-      return this.#infer(...fixedNormalization(normalization));
-    }
-    const saved = this.#saved();
-    const [mean, variance] = [gamma.newEmpty(), gamma.newEmpty()];
-    const output = y.newEmpty();
-    native.sphereConv2dNormalizedForward(
-      ...this.#forwardArguments(saved), ...normalizationBy(normalization, mean, variance),
-      runningMean.handle, runningVariance.handle, momentum, output.handle,
-    );
-    return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta], [y, ...saved, mean, variance], (dy) => {
-      const gradients = inputs.map(gradientOf);
-      const [dgamma, dbeta] = [gamma.newEmpty(), beta.newEmpty()];
-      const slopes = gamma.newEmpty([2, gamma.size]);
-      native.sphereConv2dNormalizedBackward(
-        ...this.#backwardArguments(saved, dy, gradients), y.handle, ...normalizationBy(normalization, mean, variance),
-        dgamma.handle, dbeta.handle, slopes.handle,
+    const epilogueArguments: EpilogueArguments | [] = epilogue ? evaluationEpilogue(epilogue) : [];
+    if (!isRecorded(epilogue ? [...inputs, epilogue.gamma, epilogue.beta, epilogue.residual] : inputs)) {
+      native.sphereConv2dForward(
+        ...this.#operands(), y.handle, ...notSaved, ...this.#packed, ...epilogueArguments,
       );
-      slopes.dispose();
-      return [...gradients, dgamma, dbeta];
+      return y;
+    }
+    const saved = this.#emptySaved();
+    native.sphereConv2dForward(...this.#operands(), y.handle, ...handlesOf(saved), ...this.#packed);
+    record('sphereConv2d', y, inputs, saved, (dy) => this.#backward(inputs, saved, dy, []));
+    return epilogue ? normalized(y, epilogue) : y;
+  }
+
+  /** With the batch normalisation, forward and backward. */
+  #runTraining(inputs: readonly (Tensor | null)[], epilogue: CheckedBatchNorm): Tensor {
+    const { y } = this;
+    const { gamma, beta, residual } = epilogue;
+    const saved = this.#emptySaved();
+    const batch: Statistics = [gamma.newEmpty(), gamma.newEmpty()];
+    const output = y.newEmpty();
+    native.sphereConv2dForward(
+      ...this.#operands(), y.handle, ...handlesOf(saved), ...this.#packed, ...trainingEpilogue(epilogue, batch, output),
+    );
+    return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta, residual], [y, ...saved, ...batch], (dy) => {
+      const gradients = emptyEpilogueGradients(epilogue);
+      return [...this.#backward(inputs, saved, dy, epilogueGradient(y, epilogue, batch, gradients)), ...gradients];
     });
   }
 
-  #inputs(): (Tensor | null)[] {
-    return [this.x, this.weight, this.#k, this.bias];
-  }
-
-  /** Room for what backward needs: kept, the inverse norms of the patches and of the filters. */
-  #saved(): Saved {
-    const { x, weight, y, geometry } = this;
-    return [y.newEmpty(), x.newEmpty([...y.shape.slice(0, 3), geometry[6]]), x.newEmpty([weight.shape[0]])];
-  }
-
-  #infer(...normalization: OptionalNormalization): Tensor {
-    const { x, weight, bias, y, geometry } = this;
-    native.sphereConv2dInfer(
-      x.handle, weight.handle, this.#k?.handle ?? null, bias?.handle ?? null, y.handle, geometry,
-      ...this.#angular, ...normalization,
-    );
-    return y;
-  }
-
-  #forwardArguments([kept, invPatchNorm, invFilterNorm]: Saved): Parameters<Native['sphereConv2dForward']> {
-    const { x, weight, bias, y, geometry } = this;
-    return [
-      x.handle, weight.handle, this.#k?.handle ?? null, bias?.handle ?? null,
-      y.handle, kept.handle, invPatchNorm.handle, invFilterNorm.handle, geometry, ...this.#angular,
-    ];
-  }
-
-  #backwardArguments(
-    [kept, invPatchNorm, invFilterNorm]: Saved,
+  /** Gradients of x, weight, k and bias. */
+  #backward(
+    inputs: readonly (Tensor | null)[],
+    saved: Saved,
     dy: Tensor,
-    [dx, dw, dk, dbias]: (Tensor | null)[],
-  ): Parameters<Native['sphereConv2dBackward']> {
-    const { x, weight, geometry } = this;
-    return [
-      x.handle, weight.handle, this.#k?.handle ?? null, kept.handle, invPatchNorm.handle, invFilterNorm.handle, dy.handle,
-      dx?.handle ?? null, dw?.handle ?? null, dk?.handle ?? null, dbias?.handle ?? null, geometry, ...this.#angular,
-    ];
+    epilogue: ReturnType<typeof epilogueGradient> | [],
+  ): (Tensor | null)[] {
+    const { x, weight } = this;
+    const gradients = inputs.map((input) => (input?.requiresGrad ? input.newEmpty() : null));
+    const [dx, dw, dk, dbias] = gradients;
+    native.sphereConv2dBackward(
+      x.handle, weight.handle, this.#k?.handle ?? null, ...handlesOf(saved), dy.handle,
+      dx?.handle ?? null, dw?.handle ?? null, dk?.handle ?? null, dbias?.handle ?? null, ...this.#packed, ...epilogue,
+    );
+    return gradients;
+  }
+
+  #operands() {
+    return [this.x.handle, this.weight.handle, this.#k?.handle ?? null, this.bias?.handle ?? null] as const;
+  }
+
+  /** For what backward needs. */
+  #emptySaved(): Saved {
+    const { x, weight, y, geometry } = this;
+    return [y.newEmpty(), x.newEmpty([...y.shape.slice(0, 3), geometry.groups]), x.newEmpty([weight.shape[0]])];
   }
 }
 
-function gradientOf(input: Tensor | null): Tensor | null {
-  return input?.requiresGrad ? input.newEmpty() : null;
+function handlesOf([s, invPatchNorm, invFilterNorm]: Saved): SphereSaved {
+  return [s.handle, invPatchNorm.handle, invFilterNorm.handle];
 }

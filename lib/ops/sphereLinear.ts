@@ -3,7 +3,7 @@ import type { Tensor } from '../tensor';
 import { convGeometry } from './conv2d';
 import { linearOutputShape } from './linear';
 import { reshape } from './reshape';
-import { type SphereArguments, sphereArguments, sphereConv2dWithArguments, type SphereOptions } from './sphereConv2d';
+import { prepareSphereConv2d, type SphereArguments, sphereArguments, type SphereOptions } from './sphereConv2d';
 
 /**
  * SphereLinear: `y = g(theta) + bias`, theta the angle between x and each row of weight (paper: eq. 1-4). Invariant to
@@ -19,14 +19,14 @@ export function sphereLinear(x: Tensor, weight: Tensor, options: SphereOptions &
   return sphereLinearWithArguments(x, weight, options.bias ?? null, sphereArguments(options));
 }
 
-const onePixel = convGeometry({});
+const onePixel = convGeometry({}, [1, 1]);
 
 /** {@link sphereLinear} with options that were checked before. @internal */
 export function sphereLinearWithArguments(x: Tensor, weight: Tensor, bias: Tensor | null, options: SphereArguments): Tensor {
   const shape = linearOutputShape(x, weight, bias);
   const asImages = (rows: Tensor) => reshape(rows, [rows.shape[0], 1, 1, rows.shape[1]]);
   const [images, filters] = [asImages(x), asImages(weight)];
-  const responses = sphereConv2dWithArguments(images, filters, bias, onePixel, options);
+  const responses = prepareSphereConv2d(images, filters, bias, onePixel, options).run(null);
   const y = reshape(responses, shape);
   if (!y.node) for (const view of [images, filters, responses]) view.dispose();
   return y;

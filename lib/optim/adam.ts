@@ -1,5 +1,5 @@
 import { requireKnownKeys, requireNumber } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import { requireBoolean } from '../ops/checks';
 import type { Tensor } from '../tensor';
 import { handles, Optimizer, type ParameterGroup, type Update } from './optimizer';
@@ -18,6 +18,8 @@ export interface AdamOptions {
   /** Whether the penalty shrinks the parameters directly (AdamW) or is added to the gradients. Default false. */
   decoupled?: boolean;
 }
+
+const packOptions = packer('AdamOptions');
 
 /** Adam, by Kingma and Ba, or AdamW, by Loshchilov and Hutter. */
 export class Adam extends Optimizer {
@@ -40,7 +42,9 @@ export class Adam extends Optimizer {
   protected override update({ parameters, gradients, moments, learningRate, weightDecay, step }: Update): void {
     native.adamStep(
       handles(parameters), handles(gradients), handles(moments[0]), handles(moments[1]),
-      learningRate, this.#beta1, this.#beta2, this.#eps, weightDecay, step, this.#decoupled,
+      packOptions({
+        learningRate, beta1: this.#beta1, beta2: this.#beta2, eps: this.#eps, weightDecay, step, decoupled: this.#decoupled,
+      }),
     );
   }
 }

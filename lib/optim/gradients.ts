@@ -17,9 +17,15 @@ function gradientsOf(parameters: readonly Tensor[]): Tensor[] {
 export function gradientNorm(parameters: readonly Tensor[]): number {
   const gradients = gradientsOf(parameters);
   if (gradients.length === 0) return 0;
-  using norm = gradients[0].newEmpty([]);
-  native.globalNorm(handles(gradients), norm.handle);
-  return norm.item();
+  // The native operator takes tensors of one dtype.
+  const dtypes = [...new Set(gradients.map(({ dtype }) => dtype))];
+  const norms = dtypes.map((dtype) => {
+    const alike = dtypes.length === 1 ? gradients : gradients.filter((each) => each.dtype === dtype);
+    using norm = alike[0].newEmpty([]);
+    native.globalNorm(handles(alike), norm.handle);
+    return norm.item();
+  });
+  return norms.length === 1 ? norms[0] : Math.hypot(...norms);
 }
 
 /**

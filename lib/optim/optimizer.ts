@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { requireSameDevice } from '../device';
 import { CheckpointError, describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { requireSameLayout, zeroGradients } from '../nn/module';
-import { requireFloat } from '../ops/checks';
+import { requireAlike, requireFloat, requireShape } from '../ops/checks';
 import { Tensor } from '../tensor';
 
 /** Parameters with rates of their own. */
@@ -49,7 +49,7 @@ interface ParameterState {
   moments: Tensor[];
 }
 
-/** What a subclass updates in one native call: parameters of one group that have taken equally many steps. */
+/** What a subclass updates in one native call: parameters of one group and dtype that have taken equally many steps. */
 export interface Update {
   parameters: Tensor[];
   gradients: Tensor[];
@@ -101,13 +101,14 @@ export abstract class Optimizer {
   /**
    * Changes every parameter that has a gradient. What the optimizer keeps for a parameter follows it to its device.
    * @throws {DeviceError} when the parameters of a group are not all on one device.
+   * @throws {DTypeError | ShapeError} when a gradient is not like its parameter; nothing has been changed.
    */
   step(): void {
     // Every group is checked before the first one is changed.
-    const work = this.#groups.map((group) => [group, this.#byNextStep(group.parameters)] as const);
-    for (const [{ weightDecay, factor }, membersByStep] of work) {
+    const work = this.#groups.map((group) => [group, this.#alike(group.parameters)] as const);
+    for (const [{ weightDecay, factor }, alike] of work) {
       const learningRate = factor * this.#learningRate;
-      for (const [step, members] of membersByStep) {
+      for (const { step, members } of alike) {
         const states = members.map((parameter) => this.#advance(parameter));
         this.update({
           parameters: members,
@@ -165,19 +166,26 @@ export abstract class Optimizer {
     this.dispose();
   }
 
-  /** Parameters with a gradient, by how many steps they will have taken: in most cases all alike. */
-  #byNextStep(parameters: readonly Tensor[]): Map<number, Tensor[]> {
-    const groups = new Map<number, Tensor[]>();
+  /**
+   * Parameters with a gradient, by dtype and by the step they take: in most cases all alike.
+   * @throws {DeviceError | DTypeError | ShapeError} when a gradient does not fit its parameter.
+   */
+  #alike(parameters: readonly Tensor[]): { step: number; members: Tensor[] }[] {
+    const groups = new Map<string, { step: number; members: Tensor[] }>();
     for (const [i, parameter] of parameters.entries()) {
-      if (!parameter.grad) continue;
-      requireSameDevice(`parameters[${i}]`, parameter.device, 'parameters[0]', parameters[0].device);
-      requireSameDevice('grad', parameter.grad.device, `parameters[${i}]`, parameter.device);
+      const { grad, dtype } = parameter;
+      if (!grad) continue;
+      const name = `parameters[${i}]`;
+      requireSameDevice(name, parameter.device, 'parameters[0]', parameters[0].device);
+      requireAlike([name, parameter], ['grad', grad]);
+      requireShape('grad', grad, parameter.shape);
       const step = this.#states.get(parameter)!.steps + 1;
-      const members = groups.get(step);
-      if (members) members.push(parameter);
-      else groups.set(step, [parameter]);
+      const key = `${dtype} ${step}`;
+      const group = groups.get(key);
+      if (group) group.members.push(parameter);
+      else groups.set(key, { step, members: [parameter] });
     }
-    return groups;
+    return [...groups.values()];
   }
 
   #nameOf(parameter: number, moment: number): string {

@@ -1,5 +1,5 @@
 import { OptionError, requireKnownKeys, requireNumber } from '../errors';
-import { native } from '../native';
+import { native, packer } from '../native';
 import { requireBoolean } from '../ops/checks';
 import type { Tensor } from '../tensor';
 import { handles, Optimizer, type ParameterGroup, type Update } from './optimizer';
@@ -14,6 +14,8 @@ export interface SGDOptions {
   /** Whether the velocity looks one step ahead; needs a momentum. Default false. */
   nesterov?: boolean;
 }
+
+const packOptions = packer('SgdOptions');
 
 /** Stochastic gradient descent: `v = momentum v + gradient`, `parameter = parameter - learningRate v`. */
 export class SGD extends Optimizer {
@@ -34,7 +36,7 @@ export class SGD extends Optimizer {
   protected override update({ parameters, gradients, moments, learningRate, weightDecay, step }: Update): void {
     native.sgdStep(
       handles(parameters), handles(gradients), handles(moments[0] ?? []),
-      learningRate, this.#momentum, weightDecay, this.#nesterov, step === 1,
+      packOptions({ learningRate, momentum: this.#momentum, weightDecay, nesterov: this.#nesterov, first: step === 1 }),
     );
   }
 }

@@ -4,7 +4,7 @@ import { type Classifier, createModel, type ModelConfig } from '../models';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
-import { Tensor, tensor, tidy } from '../tensor';
+import { type HostDType, Tensor, tensor, tidy } from '../tensor';
 import { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
 
 /** What a checkpoint is made of, and restored into. */
@@ -126,7 +126,7 @@ async function readCheckpoint(path: string): Promise<CheckpointFile> {
 
 /** Copies of the elements. */
 function stored(prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, StoredTensor][] {
-  return Object.entries(tensors).map(([name, each]) => [prefix + name, { dtype: each.dtype, shape: each.shape, data: each.data() }]);
+  return Object.entries(tensors).map(([name, each]) => [prefix + name, { dtype: each.dtype as HostDType, shape: each.shape, data: each.data() }]);
 }
 
 /** The tensors whose names begin with `prefix`, named by the rest; on the host, from where they go to any device. */

@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { TypedArray } from '../../typings/native';
 import { isRunning } from '../data/cache';
 import { CheckpointError, describe } from '../errors';
-import { type DType, type Shape, sizeOf } from '../tensor';
+import { type HostArray, type HostDType, type Shape, sizeOf } from '../tensor';
 
 /** A tensor as a file holds it. */
 export interface StoredTensor {
-  readonly dtype: DType;
+  readonly dtype: HostDType;
   readonly shape: Shape;
-  readonly data: TypedArray;
+  readonly data: HostArray;
 }
 
 /** The contents of a safetensors file. */
@@ -28,14 +27,14 @@ interface HeaderEntry {
 /** What a header says of one tensor, checked. */
 interface Placement {
   name: string;
-  dtype: DType;
+  dtype: HostDType;
   shape: Shape;
   start: number;
   end: number;
 }
 
-const codes: Record<DType, string> = { f32: 'F32', f64: 'F64', i32: 'I32', u8: 'U8' };
-const dtypes = new Map(Object.entries(codes).map(([dtype, code]) => [code, dtype as DType]));
+const codes: Record<HostDType, string> = { f32: 'F32', f64: 'F64', i32: 'I32', u8: 'U8' };
+const dtypes = new Map(Object.entries(codes).map(([dtype, code]) => [code, dtype as HostDType]));
 const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
 
 const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f-]{36}\.partial$/;
@@ -109,7 +108,7 @@ function encodeHeader(tensors: [string, StoredTensor][], metadata: Readonly<Reco
   return header;
 }
 
-function bytesOf(data: TypedArray): Uint8Array {
+function bytesOf(data: HostArray): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 

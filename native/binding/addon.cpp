@@ -1,29 +1,18 @@
 #include <napi.h>
 
-#include "binding/args.h"
-#include "binding/environment.h"
-#include "cpu/backend.h"
-#include "cuda/device.h"
+#include "binding/call.h"
+#include "math/margin.h"
 
 namespace sn::binding {
 
-Environment::Environment() : cpu_(std::make_unique<cpu::CpuBackend>()) {}
-
-Backend& Environment::cuda() {
-  if (!cuda_) {
-    cuda_ = cuda::make_backend();
-    cuda_->set_matmul_precision(precision_);
-  }
-  return *cuda_;
+Napi::Error to_javascript(Napi::Env env, const Error& error) {
+  auto& classes = environment(env).error_classes();
+  auto found = classes.find(error.code());
+  if (found == classes.end()) return Napi::Error::New(env, error.what());
+  Napi::Object object =
+      found->second.New({Napi::String::New(env, error.argument()), Napi::String::New(env, error.what())});
+  return Napi::Error(env, object);
 }
-
-void Environment::set_matmul_precision(Precision precision) {
-  precision_ = precision;
-  cpu_->set_matmul_precision(precision);
-  if (cuda_) cuda_->set_matmul_precision(precision);
-}
-
-Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
 namespace {
 
@@ -41,20 +30,37 @@ void set_error_classes(Args& args) {
   }
 }
 
+template <typename Names>
+Napi::Array array_of(Napi::Env env, const Names& names) {
+  auto array = Napi::Array::New(env);
+  for (const char* name : names) array.Set(array.Length(), name);
+  return array;
+}
+
+// The names that have numbers on this side: a code is a place in such a list. lib/ has lists of its own for its types;
+// test/native/contract.test.ts holds them against these.
+Napi::Object names(Napi::Env env) {
+  std::vector<const char*> device_names, dtype_names;
+  for (const Device& device : devices()) device_names.push_back(device.name);
+  for (int i = 0; i < dtype_count; ++i) dtype_names.push_back(name_of(static_cast<DType>(i)));
+  auto object = Napi::Object::New(env);
+  object.Set("devices", array_of(env, device_names));
+  object.Set("dtypes", array_of(env, dtype_names));
+  object.Set("precisions", array_of(env, precision_names));
+  object.Set("angular", array_of(env, math::AngularFunctions<float>::names));
+  object.Set("margins", array_of(env, math::MarginFunctions::names));
+  object.Set("positivities", array_of(env, positive_names));
+  return object;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment());
   expose<set_error_classes>(env, exports, "setErrorClasses");
+  exports.Set("names", names(env));
   expose_info(env, exports);
   expose_graph(env, exports);
   expose_tensor(env, exports);
-  expose_conv2d(env, exports);
-  expose_sphere_conv2d(env, exports);
-  expose_matmul(env, exports);
-  expose_pooling(env, exports);
-  expose_batch_norm(env, exports);
-  expose_elementwise(env, exports);
-  expose_losses(env, exports);
-  expose_optimizers(env, exports);
+  expose_operators(env, exports);
   expose_images(env, exports);
   return exports;
 }

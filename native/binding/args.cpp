@@ -1,44 +1,65 @@
 #include "binding/args.h"
 
-#include "binding/environment.h"
-
 namespace sn::binding {
-namespace {
 
-HandleBox* box_of(napi_env env, napi_value value) {
-  void* data = nullptr;
-  if (napi_get_value_external(env, value, &data) != napi_ok) return nullptr;
-  auto* box = static_cast<HandleBox*>(data);
-  return box->kind == BoxKind::tensor ? box : nullptr;
+std::string Args::argument_name() const {
+  const size_t argument = next_ - 1;
+  return names_ != nullptr ? names_->name(argument) : "argument " + std::to_string(argument + 1);
 }
 
-Tensor& tensor_in(HandleBox& box) {
-  if (!box.tensor) throw Error(ErrorCode::disposed, "tensor", "a tensor was used after it had been disposed");
-  return box.tensor;
+void Args::wrong(const char* expected) const {
+  const std::string name = argument_name();
+  throw Error(ErrorCode::option, name, "native argument " + name + " must be " + expected);
 }
 
-}  // namespace
-
-void Args::wrong(const char* expected) {
-  throw Error(ErrorCode::option, "argument " + std::to_string(next_),
-              "native argument " + std::to_string(next_) + " must be " + expected);
-}
-
-HandleBox& Args::box() {
-  HandleBox* found = box_of(env(), info_[next_++]);
+TensorBox& Args::box() {
+  TensorBox* found = handles_.tensor_box(env(), info_[next_++]);
   if (found == nullptr) wrong("a tensor handle");
   return *found;
 }
 
-Tensor& Args::tensor() { return tensor_in(box()); }
+// A live tensor, on the device of the others.
+Tensor& Args::operand(TensorBox* box) {
+  if (box == nullptr) wrong("a tensor handle");
+  if (!box->tensor) throw Error(ErrorCode::disposed, "tensor", "a tensor was used after it had been disposed");
+  Backend& device = box->tensor.backend();
+  if (device_ == nullptr) device_ = &device;
+  if (device_ != &device) {
+    const std::string name = argument_name();
+    throw Error(ErrorCode::device, name, name + " is on " + device.name() + ", the tensors before it are on " + device_->name());
+  }
+  return box->tensor;
+}
 
-Tensor Args::optional_tensor() {
-  Napi::Value value = info_[next_];
-  if (value.IsNull() || value.IsUndefined()) {
+Tensor& Args::agreeing(Tensor& tensor) {
+  if (tensor.dtype != DType::f32 && tensor.dtype != DType::f64) {
+    const std::string name = argument_name();
+    throw Error(ErrorCode::dtype, name, name + " must be f32 or f64, but is " + name_of(tensor.dtype));
+  }
+  if (first_ == nullptr) first_ = &tensor;
+  if (first_->dtype != tensor.dtype) {
+    const std::string name = argument_name();
+    throw Error(ErrorCode::dtype, name,
+                name + " is " + name_of(tensor.dtype) + ", but the tensors before it are " + name_of(first_->dtype));
+  }
+  return tensor;
+}
+
+OptionalTensor Args::optional_tensor() {
+  if (is_absent()) {
     ++next_;
     return {};
   }
   return tensor();
+}
+
+IndexTensor Args::index_tensor() {
+  Tensor& tensor = next_operand();
+  if (tensor.dtype != DType::i32) {
+    const std::string name = argument_name();
+    throw Error(ErrorCode::dtype, name, name + " must be i32, but is " + name_of(tensor.dtype));
+  }
+  return {tensor};
 }
 
 std::vector<Tensor> Args::tensors() {
@@ -48,12 +69,15 @@ std::vector<Tensor> Args::tensors() {
   const uint32_t length = array.Length();
   std::vector<Tensor> tensors;
   tensors.reserve(length);
-  for (uint32_t i = 0; i < length; ++i) {
-    HandleBox* box = box_of(env(), array.Get(i));
-    if (box == nullptr) wrong("an array of tensor handles");
-    tensors.push_back(tensor_in(*box));
-  }
+  for (uint32_t i = 0; i < length; ++i) tensors.push_back(agreeing(operand(handles_.tensor_box(env(), array.Get(i)))));
   return tensors;
+}
+
+bool Args::is_absent() const {
+  if (next_ >= info_.Length()) return true;
+  napi_valuetype type = napi_undefined;
+  napi_typeof(info_.Env(), info_[next_], &type);
+  return type == napi_null || type == napi_undefined;
 }
 
 double Args::number() {
@@ -76,10 +100,9 @@ std::string Args::name() {
 }
 
 Backend& Args::device() {
-  const std::string device_name = name();
-  if (device_name == "cpu") return environment(env()).cpu();
-  if (device_name == "cuda") return environment(env()).cuda();
-  wrong("cpu or cuda");
+  Backend* found = environment(env()).device(name());
+  if (found == nullptr) wrong("the name of a device");
+  return *found;
 }
 
 Shape Args::shape() {
@@ -97,46 +120,14 @@ Shape Args::shape() {
   return shape;
 }
 
-ConvGeometry Args::conv_geometry(const Tensor& w) {
-  Napi::Value value = info_[next_++];
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().ElementLength() != 7) wrong("a geometry of 7 integers");
-  const int32_t* g = value.As<Napi::Int32Array>().Data();
-  ConvGeometry geometry;
-  geometry.kernel_h = static_cast<int>(w.shape[1]);
-  geometry.kernel_w = static_cast<int>(w.shape[2]);
-  geometry.stride_h = g[0];
-  geometry.stride_w = g[1];
-  geometry.padding_h = g[2];
-  geometry.padding_w = g[3];
-  geometry.dilation_h = g[4];
-  geometry.dilation_w = g[5];
-  geometry.groups = g[6];
-  return geometry;
-}
-
-Window Args::pool_geometry() {
-  Napi::Value value = info_[next_++];
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().ElementLength() != 6) wrong("a geometry of 6 integers");
-  const int32_t* g = value.As<Napi::Int32Array>().Data();
-  return {g[0], g[1], g[2], g[3], g[4], g[5], 1, 1};
-}
-
-Normalization Args::normalization() { return {tensor(), tensor(), tensor(), tensor(), number(), boolean()}; }
-
-Normalization Args::optional_normalization() {
-  Napi::Value value = info_[next_];
-  if (!value.IsNull()) return normalization();
-  ++next_;
-  return {};
-}
-
-Napi::Error to_javascript(Napi::Env env, const Error& error) {
-  auto& classes = environment(env).error_classes();
-  auto found = classes.find(error.code());
-  if (found == classes.end()) return Napi::Error::New(env, error.what());
-  Napi::Object object =
-      found->second.New({Napi::String::New(env, error.argument()), Napi::String::New(env, error.what())});
-  return Napi::Error(env, object);
+const double* Args::packed(std::size_t count) {
+  napi_typedarray_type type{};
+  size_t length = 0;
+  void* data = nullptr;
+  const napi_status status =
+      napi_get_typedarray_info(env(), info_[next_++], &type, &length, &data, nullptr, nullptr);
+  if (status != napi_ok || type != napi_float64_array || length != count) wrong("the packed numbers of its struct");
+  return static_cast<const double*>(data);
 }
 
 }  // namespace sn::binding

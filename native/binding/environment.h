@@ -6,58 +6,37 @@
 
 #include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "binding/handles.h"
 #include "core/backend.h"
-#include "core/error.h"
+#include "core/device.h"
 
 namespace sn::binding {
 
-// What the garbage collector is told of native memory. It starts a collection whenever the number it is told has grown
-// enough, and a training step takes and gives back hundreds of megabytes: so it hears of growth past what it knows
-// already, and of memory that it has itself set free by collecting a forgotten tensor, but not of every release. A
-// loop that releases what it makes tells it nothing; one that forgets tensors makes it collect them.
-class MemoryReport {
- public:
-  void take(Napi::BasicEnv env, std::int64_t bytes) {
-    live_ += bytes;
-    if (live_ > reported_) adjust(env, live_ - reported_);
-  }
-  void release(std::int64_t bytes) { live_ -= bytes; }
-  void collected(Napi::BasicEnv env, std::int64_t bytes) {
-    live_ -= bytes;
-    adjust(env, -bytes);
-  }
-
- private:
-  void adjust(Napi::BasicEnv env, std::int64_t change) {
-    reported_ += change;
-    Napi::MemoryManagement::AdjustExternalMemory(env, change);
-  }
-
-  std::int64_t live_ = 0;
-  std::int64_t reported_ = 0;
-};
+// Every device that the addon knows: a new one is registered here (environment.cpp).
+const std::vector<Device>& devices();
 
 class Environment {
  public:
-  Environment();
-
-  // Handles may be collected after the environment's own data: each of them holds on to the report.
-  const std::shared_ptr<MemoryReport>& memory_report() const { return memory_report_; }
-
-  Backend& cpu() { return *cpu_; }
-  // Made when it is first asked for; throws Error(device) where it cannot be used.
-  Backend& cuda();
+  HandleTable& handles() { return *handles_; }
   std::map<ErrorCode, Napi::FunctionReference>& error_classes() { return error_classes_; }
+
+  // The device of that name, made when it is first asked for; null where there is none of that name. Throws
+  // Error(device) where it cannot be used.
+  Backend* device(const std::string& name);
 
   // For devices in use and those to come.
   void set_matmul_precision(Precision precision);
 
  private:
-  std::shared_ptr<MemoryReport> memory_report_ = std::make_shared<MemoryReport>();
-  std::unique_ptr<Backend> cpu_, cuda_;
+  std::shared_ptr<HandleTable> handles_ = std::make_shared<HandleTable>();
+  std::vector<std::unique_ptr<Backend>> backends_{devices().size()};
   std::map<ErrorCode, Napi::FunctionReference> error_classes_;
   Precision precision_ = Precision::tf32;
 };
+
+Environment& environment(Napi::Env env);
 
 }  // namespace sn::binding

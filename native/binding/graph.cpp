@@ -1,27 +1,16 @@
-#include "binding/args.h"
+#include "binding/call.h"
 
 namespace sn::binding {
 namespace {
 
-// Emptied by releaseGraph, freed by the garbage collector.
-struct GraphBox {
-  BoxKind kind;
-  std::unique_ptr<CapturedGraph> graph;
-};
-
 void begin_capture(Args& args) { args.device().begin_capture(); }
 
 Napi::Value end_capture(Args& args) {
-  auto* box = new GraphBox{BoxKind::graph, args.device().end_capture()};
-  return Napi::External<GraphBox>::New(args.env(), box, [](Napi::BasicEnv, GraphBox* dead) { delete dead; });
+  return environment(args.env()).handles().make(args.env(), args.device().end_capture());
 }
 
 GraphBox& graph_box(Args& args) {
-  const Napi::Value value = args.value();
-  if (value.IsExternal()) {
-    GraphBox& box = *value.As<Napi::External<GraphBox>>().Data();
-    if (box.kind == BoxKind::graph) return box;
-  }
+  if (GraphBox* found = environment(args.env()).handles().graph_box(args.env(), args.value())) return *found;
   throw Error(ErrorCode::option, "graph", "graph must be what endCapture returned");
 }
 

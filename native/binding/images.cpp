@@ -1,6 +1,5 @@
 // Batches of images, made on libuv's pool while the network trains.
-#include "binding/args.h"
-#include "binding/environment.h"
+#include "binding/call.h"
 
 namespace sn::binding {
 namespace {
@@ -26,7 +25,7 @@ class BatchWorker final : public Napi::AsyncWorker {
 
   void OnOK() override {
     try {
-      deferred_.Resolve(make_handle(Env(), job_->finish()));
+      deferred_.Resolve(environment(Env()).handles().make(Env(), job_->finish()));
     } catch (const Error& error) {
       deferred_.Reject(to_javascript(Env(), error).Value());
     }
@@ -59,6 +58,8 @@ Array typed_array(Args& args, napi_typedarray_type type, const char* name, std::
 
 constexpr std::size_t any_length = 0;
 
+int integer(Args& args) { return static_cast<int>(args.number()); }
+
 void check_size(const char* name, const ImageSize& size) {
   if (size.height > 0 && size.width > 0 && size.channels > 0) return;
   throw Error(ErrorCode::shape, name, std::string(name) + " must have a positive height, width and number of channels");
@@ -88,18 +89,18 @@ Napi::Value image_batch(Args& args) {
   ImageBatch batch;
   auto images = typed_array<Napi::Uint8Array>(args, napi_uint8_array, "images", any_length);
   batch.images = images.Data();
-  batch.source.height = args.integer();
-  batch.source.width = args.integer();
-  batch.source.channels = batch.output.channels = args.integer();
+  batch.source.height = integer(args);
+  batch.source.width = integer(args);
+  batch.source.channels = batch.output.channels = integer(args);
   auto indices = typed_array<Napi::Int32Array>(args, napi_int32_array, "indices", any_length);
   batch.indices.assign(indices.Data(), indices.Data() + indices.ElementLength());
   check_size("images", batch.source);
   check_indices(batch.indices, images.ElementLength() / static_cast<std::size_t>(batch.source.elements()));
 
   auto placement = typed_array<Napi::Int32Array>(args, napi_int32_array, "placement", 3 * batch.indices.size());
-  batch.placements = placements(placement.Data(), batch.indices.size(), args.integer());
-  batch.output.height = args.integer();
-  batch.output.width = args.integer();
+  batch.placements = placements(placement.Data(), batch.indices.size(), integer(args));
+  batch.output.height = integer(args);
+  batch.output.width = integer(args);
   check_size("output", batch.output);
   const auto channels = static_cast<std::size_t>(batch.source.channels);
   auto mean = typed_array<Napi::Float32Array>(args, napi_float32_array, "mean", channels);

@@ -2,8 +2,9 @@
 
 #include <string>
 
-#include "binding/args.h"
-#include "binding/environment.h"
+#include "binding/call.h"
+#include "binding/structs.h"
+#include "cpu/device.h"
 #include "cuda/device.h"
 
 namespace sn::binding {
@@ -11,7 +12,7 @@ namespace {
 
 Napi::Value info(Args& args) {
   Napi::Env env = args.env();
-  const DeviceInfo cpu = environment(env).cpu().info();
+  const DeviceInfo cpu = environment(env).device("cpu")->info();
   auto object = Napi::Object::New(env);
   object.Set("onednn", cpu.library);
   object.Set("isa", cpu.isa);
@@ -38,11 +39,15 @@ Napi::Value info(Args& args) {
 }
 
 Napi::Value benchmark_convolution(Args& args) {
-  Tensor& x = args.tensor();
-  Tensor& w = args.tensor();
-  Tensor& y = args.tensor();
-  const ConvGeometry geometry = args.conv_geometry(w);
-  const auto times = environment(args.env()).cpu().benchmark_convolution(x, w, y, geometry, args.integer());
+  const Tensor &x = args.tensor(), &w = args.tensor(), &y = args.tensor();
+  ConvGeometry geometry;
+  read_struct(args, geometry);
+  const int repeats = static_cast<int>(args.number());
+  Backend& cpu = *environment(args.env()).device("cpu");
+  if (args.operands_device() != &cpu) {
+    throw Error(ErrorCode::device, "device", "the bare library's convolution is timed on the cpu only");
+  }
+  const auto times = cpu::benchmark_convolution(cpu, x, w, y, geometry, repeats);
   auto result = Napi::Float64Array::New(args.env(), times.size());
   std::copy(times.begin(), times.end(), result.Data());
   return result;

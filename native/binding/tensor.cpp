@@ -1,44 +1,23 @@
-#include "binding/args.h"
-#include "binding/environment.h"
+#include "binding/call.h"
 
 namespace sn::binding {
 
-namespace {
-
-void fill_box(Napi::Env env, HandleBox& box, Tensor tensor) {
-  box.weight = tensor.storage.use_count() > 1 ? 0 : static_cast<std::int64_t>(tensor.bytes());
-  box.tensor = std::move(tensor);
-  box.report->take(env, box.weight);
-}
-
-}  // namespace
-
-Napi::Value make_handle(Napi::Env env, Tensor tensor) {
-  auto* box = new HandleBox{BoxKind::tensor, {}, 0, environment(env).memory_report()};
-  fill_box(env, *box, std::move(tensor));
-  return Napi::External<HandleBox>::New(env, box, [](Napi::BasicEnv finalizer_env, HandleBox* dead) {
-    if (dead->tensor) dead->report->collected(finalizer_env, dead->weight);
-    delete dead;
-  });
-}
-
 Napi::Value Args::filled_handle(Tensor tensor) {
   const Napi::Value spare = info_[next_];
-  if (spare.IsUndefined()) return make_handle(env(), std::move(tensor));
-  HandleBox& released = box();
+  if (spare.IsUndefined()) return handles_.make(env(), std::move(tensor));
+  TensorBox& released = box();
   if (released.tensor) throw Error(ErrorCode::option, "spare", "a handle can be filled again only after its release");
-  fill_box(env(), released, std::move(tensor));
+  handles_.fill(env(), released, std::move(tensor));
   return spare;
 }
 
 namespace {
 
 DType parse_dtype(const std::string& name) {
-  if (name == "f32") return DType::f32;
-  if (name == "f64") return DType::f64;
-  if (name == "i32") return DType::i32;
-  if (name == "u8") return DType::u8;
-  throw Error(ErrorCode::dtype, "dtype", "dtype must be f32, f64, i32 or u8, but got " + name);
+  for (int i = 0; i < dtype_count; ++i) {
+    if (name == name_of(static_cast<DType>(i))) return static_cast<DType>(i);
+  }
+  throw Error(ErrorCode::dtype, "dtype", "there is no dtype " + name);
 }
 
 Napi::Value empty(Args& args) {
@@ -51,17 +30,12 @@ Napi::Value empty(Args& args) {
 }
 
 Napi::Value alias(Args& args) {
-  Tensor view = args.tensor();
+  Tensor view = args.any_tensor();
   view.shape = args.shape();
   return args.filled_handle(std::move(view));
 }
 
-void release(Args& args) {
-  HandleBox& box = args.box();
-  if (!box.tensor) return;
-  box.report->release(box.weight);
-  box.tensor = {};
-}
+void release(Args& args) { environment(args.env()).handles().release(args.box()); }
 
 // The bytes of a typed array that must hold exactly what the tensor does.
 void* matching_bytes(Napi::Value value, const Tensor& tensor) {
@@ -77,13 +51,18 @@ void* matching_bytes(Napi::Value value, const Tensor& tensor) {
 
 void write(Args& args) {
   Napi::Value from = args.value();
-  Tensor& to = args.tensor();
+  const Tensor to = args.any_tensor();
   to.backend().write(matching_bytes(from, to), to);
 }
 
 void read(Args& args) {
-  Tensor& from = args.tensor();
+  const Tensor from = args.any_tensor();
   from.backend().read(from, matching_bytes(args.value(), from));
+}
+
+const Tensor& tensor_in(const TensorBox& box) {
+  if (!box.tensor) throw Error(ErrorCode::disposed, "tensor", "a tensor was used after it had been disposed");
+  return box.tensor;
 }
 
 void require_same_bytes(const Tensor& from, const Tensor& to) {
@@ -93,25 +72,12 @@ void require_same_bytes(const Tensor& from, const Tensor& to) {
 
 // Between devices one of the two is the host's memory.
 void copy(Args& args) {
-  Tensor& from = args.tensor();
-  Tensor& to = args.tensor();
+  const Tensor &from = tensor_in(args.box()), &to = tensor_in(args.box());
   require_same_bytes(from, to);
-  Backend& cpu = environment(args.env()).cpu();
+  Backend& cpu = *environment(args.env()).device("cpu");
   if (&from.backend() == &to.backend()) return to.backend().copy(from, to);
   if (&from.backend() == &cpu) return to.backend().write(from.read<void>(), to);
   from.backend().read(from, to.write<void>());
-}
-
-void fill(Args& args) {
-  const double value = args.number();
-  Tensor& to = args.tensor();
-  to.backend().fill(value, to);
-}
-
-void cast(Args& args) {
-  Tensor& from = args.tensor();
-  Tensor& to = args.tensor();
-  to.backend().cast(from, to);
 }
 
 Napi::Value memory_stats(Args& args) {
@@ -129,7 +95,7 @@ void release_cache(Args& args) { args.device().release_cache(); }
 void synchronize(Args& args) { args.device().synchronize(); }
 
 void set_matmul_precision(Args& args) {
-  const int code = args.integer();
+  const int code = static_cast<int>(args.number());
   if (code < 0 || code > 2) throw Error(ErrorCode::option, "precision", "precision must be 0, 1 or 2");
   environment(args.env()).set_matmul_precision(static_cast<Precision>(code));
 }
@@ -143,8 +109,6 @@ void expose_tensor(Napi::Env env, Napi::Object& exports) {
   expose<write>(env, exports, "write");
   expose<read>(env, exports, "read");
   expose<copy>(env, exports, "copy");
-  expose<fill>(env, exports, "fill");
-  expose<cast>(env, exports, "cast");
   expose<memory_stats>(env, exports, "memoryStats");
   expose<reset_peak>(env, exports, "resetPeak");
   expose<release_cache>(env, exports, "releaseCache");

@@ -9,7 +9,8 @@
 #include <mutex>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/memory.h"
+#include "core/tensor.h"
 
 namespace sn {
 

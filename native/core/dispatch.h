@@ -1,8 +1,9 @@
-// From a runtime dtype to a template argument.
+// From a dtype at run time to a template argument.
 #pragma once
 
 #include "core/error.h"
 #include "core/tensor.h"
+#include "math/rounding.h"
 
 namespace sn {
 
@@ -23,6 +24,7 @@ void by_any_dtype(DType dtype, Function&& function) {
     case DType::f64: return function(double{});
     case DType::i32: return function(std::int32_t{});
     case DType::u8: return function(std::uint8_t{});
+    case DType::bf16: return function(math::Bfloat16{});
   }
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/tensor.h"
-#include "math/angular.h"
+#include "math/macros.h"
 
 namespace sn {
 

@@ -7,12 +7,26 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <utility>
 
 namespace sn {
 
 class Backend;
 
-enum class DType : std::uint8_t { f32, f64, i32, u8 };
+// bf16 is for storage and casts: an operator takes it where its declaration says so (core/operators).
+enum class DType : std::uint8_t { f32, f64, i32, u8, bf16 };
+constexpr int dtype_count = 5;
+
+constexpr const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "f32";
+    case DType::f64: return "f64";
+    case DType::i32: return "i32";
+    case DType::u8: return "u8";
+    case DType::bf16: return "bf16";
+  }
+  return "";
+}
 
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
@@ -20,6 +34,7 @@ constexpr std::size_t size_of(DType dtype) {
     case DType::f64: return 8;
     case DType::i32: return 4;
     case DType::u8: return 1;
+    case DType::bf16: return 2;
   }
   return 0;
 }
@@ -65,7 +80,7 @@ class Storage {
   std::uint64_t revision() const { return revision_; }
   void touch() { ++revision_; }
 
-  // Of Tensor::derived; dies with the contents.
+  // The entry of Tensor::derived, and the shape it was made for.
   std::shared_ptr<void> derived;
   Shape derived_shape;
 
@@ -76,8 +91,11 @@ class Storage {
   std::uint64_t revision_ = 0;
 };
 
-// A typed, contiguous, row-major view of a whole Storage. An empty Tensor stands for an absent optional
-// argument and tests false.
+// A typed, contiguous, row-major view of a whole Storage. An empty Tensor tests false.
+//
+// As a parameter of an operator (core/operators) its type says which dtypes it takes; the binding checks them before
+// the operator runs. All Tensors and OptionalTensors of a call share one dtype, f32 or f64. The types below are the
+// exceptions.
 struct Tensor {
   std::shared_ptr<Storage> storage;
   DType dtype = DType::f32;
@@ -99,7 +117,8 @@ struct Tensor {
     return static_cast<T*>(storage->data());
   }
 
-  // What the backend keeps beside the contents, made anew for another shape of them: tensors share a storage.
+  // What a backend derives from the contents and keeps with them, such as packed filters. Tensors of other shapes may
+  // share the storage: another shape gets a new entry.
   template <typename Derived>
   Derived& derived() const {
     if (!storage->derived || !(storage->derived_shape == shape)) {
@@ -109,5 +128,17 @@ struct Tensor {
     return *static_cast<Derived*>(storage->derived.get());
   }
 };
+
+// May be absent: then it is empty.
+struct OptionalTensor : Tensor {
+  OptionalTensor() = default;
+  OptionalTensor(Tensor tensor) : Tensor(std::move(tensor)) {}
+};
+
+// Labels: i32.
+struct IndexTensor : Tensor {};
+
+// Of any dtype, whatever the others have.
+struct AnyTensor : Tensor {};
 
 }  // namespace sn

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "cpu/backend.h"
 #include "core/dispatch.h"
+#include "cpu/backend.h"
 #include "math/batch_norm.h"
 #include "math/moments.h"
 
@@ -21,16 +21,23 @@ void update_ema(T& running, double value, double momentum) {
 std::size_t workspace_size(std::int64_t width) { return static_cast<std::size_t>(omp_get_max_threads() * 2 * width); }
 
 template <typename T>
-ChannelCoefficients<T> coefficients_of(const ChannelPack& columns, const Normalization& of) {
-  return {columns, of.relu, [&](T* mean, T* scale, T* shift) {
+ChannelCoefficients<T> coefficients_of(const ChannelPack& pack, const Normalization& of, bool relu) {
+  return {pack, relu, [&](T* mean, T* scale, T* shift) {
             const T *gammas = of.gamma.read<T>(), *betas = of.beta.read<T>();
             const T *means = of.mean.read<T>(), *variances = of.variance.read<T>();
-            for (std::int64_t c = 0; c < columns.channels; ++c) {
+            for (std::int64_t c = 0; c < pack.channels; ++c) {
               mean[c] = means[c];
               scale[c] = static_cast<T>(double(gammas[c]) * math::inverse_deviation(double(variances[c]), of.eps));
               shift[c] = betas[c];
             }
           }};
+}
+
+// Without a normalisation: as if the mean were 0, the scale 1 and the shift 0.
+template <typename T>
+ChannelCoefficients<T> coefficients_of(const ChannelPack& pack, const Epilogue& epilogue) {
+  if (epilogue.normalization) return coefficients_of<T>(pack, *epilogue.normalization, epilogue.relu);
+  return {pack, epilogue.relu, [&](T*, T* scale, T*) { std::fill_n(scale, pack.channels, T(1)); }};
 }
 
 }  // namespace
@@ -41,15 +48,15 @@ BatchMoments<T>::BatchMoments(const BatchNormKernels<T>& kernels, std::int64_t c
 
 template <typename T>
 void BatchMoments<T>::add(const T* x, std::int64_t pixels) {
-  const ChannelPack columns = channel_pack_of(channels_, pixels);
-  workspace_.resize(workspace_size(columns.width));
-  kernels_.moments(x, workspace_.data(), columns.rows, columns.width);
-  const double rows = double(columns.rows);
-  for (std::int64_t copy = 0; copy < columns.copies(); ++copy) {
+  const ChannelPack pack = channel_pack_of(channels_, pixels);
+  workspace_.resize(workspace_size(pack.width));
+  kernels_.moments(x, workspace_.data(), pack.rows, pack.width);
+  const double rows = double(pack.rows);
+  for (std::int64_t copy = 0; copy < pack.copies(); ++copy) {
     const double* of_copy = workspace_.data() + copy * channels_;
     double *mean = moments_.data(), *spread = mean + channels_;
     for (std::int64_t c = 0; c < channels_; ++c) {
-      math::merge_moments(count_, mean[c], spread[c], rows, of_copy[c], of_copy[columns.width + c]);
+      math::merge_moments(count_, mean[c], spread[c], rows, of_copy[c], of_copy[pack.width + c]);
     }
     count_ += rows;
   }
@@ -71,81 +78,98 @@ void BatchMoments<T>::save(const BatchStatistics& statistics) const {
 }
 
 template <typename T>
-void normalize_pixels(const BatchNormKernels<T>& kernels, const T* x, const Normalization& normalization, T* y,
-                      std::int64_t pixels) {
-  const ChannelPack columns = channel_pack_of(normalization.gamma.count(), pixels);
-  const auto coefficients = coefficients_of<T>(columns, normalization);
-  kernels.normalize(x, coefficients.view(), y, columns.rows, columns.width);
+ForwardEpilogue<T>::ForwardEpilogue(const BatchNormKernels<T>& kernels, const Tensor& y, const Epilogue& epilogue,
+                                    const Tensor& output)
+    : kernels_(kernels), epilogue_(epilogue), channels_(y.shape.back()), pixels_(y.count() / channels_),
+      y_(y.read<T>()), residual_(epilogue.residual.read<T>()), output_(output.write<T>()),
+      moments_(kernels, channels_) {}
+
+template <typename T>
+void ForwardEpilogue<T>::take(std::int64_t first, std::int64_t pixels) {
+  if (epilogue_.statistics) {
+    moments_.add(y_ + first * channels_, pixels);
+  } else if (epilogue_) {
+    apply(first, pixels);
+  }
 }
 
 template <typename T>
-void normalized_gradient(const BatchNormKernels<T>& kernels, const NormalizedGradient& of, const T* dy, T* dx,
-                         std::int64_t first, std::int64_t pixels) {
-  const std::int64_t channels = of.normalization.gamma.count();
-  const ChannelPack columns = channel_pack_of(channels, pixels);
-  const auto coefficients = coefficients_of<T>(columns, of.normalization);
-  std::vector<T> slopes(static_cast<std::size_t>(2 * columns.width));
-  for (std::int64_t row = 0; row < 2; ++row) {
-    T* of_row = slopes.data() + row * columns.width;
-    std::copy_n(of.slopes.read<T>() + row * channels, channels, of_row);
-    spread_over(columns, of_row);
+void ForwardEpilogue<T>::finish() {
+  if (!epilogue_.statistics) return;
+  moments_.save(*epilogue_.statistics);
+  if (epilogue_) apply(0, pixels_);
+}
+
+template <typename T>
+void ForwardEpilogue<T>::apply(std::int64_t first, std::int64_t pixels) const {
+  const ChannelPack pack = channel_pack_of(channels_, pixels);
+  const auto coefficients = coefficients_of<T>(pack, epilogue_);
+  const std::int64_t offset = first * channels_;
+  kernels_.normalize(y_ + offset, coefficients.view(), residual_ ? residual_ + offset : nullptr, output_ + offset,
+                     pack.rows, pack.width);
+}
+
+template <typename T>
+BackwardEpilogue<T>::BackwardEpilogue(const BatchNormKernels<T>& kernels, const EpilogueGradient& epilogue,
+                                      const Tensor& dy)
+    : kernels_(kernels), epilogue_(epilogue), channels_(dy.shape.back()), y_(epilogue.y.read<T>()),
+      residual_(epilogue.residual.read<T>()), dy_(dy.read<T>()), dresidual_(epilogue.dresidual.write<T>()),
+      slopes_(static_cast<std::size_t>(2 * channels_)) {
+  const Normalization& normalization = epilogue.normalization;
+  const std::int64_t pixels = dy.count() / channels_;
+  const ChannelPack pack = channel_pack_of(channels_, pixels);
+  std::vector<double> sums(workspace_size(pack.width));
+  kernels.gradient_sums(y_, coefficients_of<T>(pack, normalization, epilogue.relu).view(), residual_, dy_, sums.data(),
+                        pack.rows, pack.width);
+
+  const T *gammas = normalization.gamma.read<T>(), *variances = normalization.variance.read<T>();
+  T *dgammas = epilogue.dgamma.write<T>(), *dbetas = epilogue.dbeta.write<T>();
+  T *slope = slopes_.data(), *offset = slope + channels_;
+  for (std::int64_t c = 0; c < channels_; ++c) {
+    const math::BatchNormGradient gradient = math::batch_norm_gradient(
+        double(gammas[c]), math::inverse_deviation(double(variances[c]), normalization.eps),
+        sum_of_copies(pack, sums.data(), c), sum_of_copies(pack, sums.data() + pack.width, c), double(pixels));
+    dbetas[c] = static_cast<T>(gradient.dbeta);
+    dgammas[c] = static_cast<T>(gradient.dgamma);
+    slope[c] = static_cast<T>(gradient.slope);
+    offset[c] = static_cast<T>(gradient.offset);
   }
-  kernels.gradient(of.y.read<T>() + first * channels, coefficients.view(), dy, slopes.data(),
-                 slopes.data() + columns.width, dx, columns.rows, columns.width);
 }
 
-template class BatchMoments<float>;
-template class BatchMoments<double>;
-template void normalize_pixels(const BatchNormKernels<float>&, const float*, const Normalization&, float*, std::int64_t);
-template void normalize_pixels(const BatchNormKernels<double>&, const double*, const Normalization&, double*,
-                               std::int64_t);
-template void normalized_gradient(const BatchNormKernels<float>&, const NormalizedGradient&, const float*, float*,
-                                  std::int64_t, std::int64_t);
-template void normalized_gradient(const BatchNormKernels<double>&, const NormalizedGradient&, const double*, double*,
-                                  std::int64_t, std::int64_t);
+template <typename T>
+void BackwardEpilogue<T>::apply(std::int64_t first, std::int64_t pixels, T* dx) const {
+  const ChannelPack pack = channel_pack_of(channels_, pixels);
+  const auto coefficients = coefficients_of<T>(pack, epilogue_.normalization, epilogue_.relu);
+  std::vector<T> slopes(static_cast<std::size_t>(2 * pack.width));
+  for (std::int64_t row = 0; row < 2; ++row) {
+    T* of_row = slopes.data() + row * pack.width;
+    std::copy_n(slopes_.data() + row * channels_, channels_, of_row);
+    spread_over(pack, of_row);
+  }
+  const std::int64_t offset = first * channels_;
+  kernels_.gradient(y_ + offset, coefficients.view(), residual_ ? residual_ + offset : nullptr, dy_ + offset,
+                    slopes.data(), slopes.data() + pack.width, dx, dresidual_ ? dresidual_ + offset : nullptr,
+                    pack.rows, pack.width);
+}
 
-void CpuBackend::batch_statistics(const Tensor& x, const BatchStatistics& statistics) {
+template class ForwardEpilogue<float>;
+template class ForwardEpilogue<double>;
+template class BackwardEpilogue<float>;
+template class BackwardEpilogue<double>;
+
+void CpuBackend::batch_norm_forward(const Tensor& x, const Tensor& y, const Epilogue& epilogue) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const std::int64_t channels = x.shape.back();
-    BatchMoments<T> moments(kernels_.of<T>().batch_norm, channels);
-    moments.add(x.read<T>(), x.count() / channels);
-    moments.save(statistics);
+    ForwardEpilogue<T> following(kernels_.of<T>().batch_norm, x, epilogue, y);
+    following.take(0, x.count() / x.shape.back());
+    following.finish();
   });
 }
 
-void CpuBackend::normalize(const Tensor& x, const Normalization& normalization, const Tensor& y) {
-  by_dtype(x.dtype, [&](auto tag) {
+void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& dx, const EpilogueGradient& epilogue) {
+  by_dtype(dy.dtype, [&](auto tag) {
     using T = decltype(tag);
-    normalize_pixels(kernels_.of<T>().batch_norm, x.read<T>(), normalization, y.write<T>(), x.count() / x.shape.back());
-  });
-}
-
-void CpuBackend::normalize_backward(const Tensor& x, const Normalization& normalization, const Tensor& dy,
-                                    const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
-                                    const Tensor& slopes) {
-  by_dtype(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const auto& kernels = kernels_.of<T>().batch_norm;
-    const std::int64_t channels = x.shape.back(), pixels = x.count() / channels;
-    const ChannelPack columns = channel_pack_of(channels, pixels);
-    std::vector<double> sums(workspace_size(columns.width));
-    kernels.gradient_sums(x.read<T>(), coefficients_of<T>(columns, normalization).view(), dy.read<T>(), sums.data(),
-                        columns.rows, columns.width);
-
-    const T *gammas = normalization.gamma.read<T>(), *variances = normalization.variance.read<T>();
-    T *dgammas = dgamma.write<T>(), *dbetas = dbeta.write<T>(), *slope = slopes.write<T>();
-    for (std::int64_t c = 0; c < channels; ++c) {
-      const math::BatchNormGradient gradient = math::batch_norm_gradient(
-          double(gammas[c]), math::inverse_deviation(double(variances[c]), normalization.eps),
-          sum_of_copies(columns, sums.data(), c), sum_of_copies(columns, sums.data() + columns.width, c),
-          double(pixels));
-      dbetas[c] = static_cast<T>(gradient.dbeta);
-      dgammas[c] = static_cast<T>(gradient.dgamma);
-      slope[c] = static_cast<T>(gradient.slope);
-      slope[channels + c] = static_cast<T>(gradient.offset);
-    }
-    if (dx) normalized_gradient(kernels, {x, normalization, slopes}, dy.read<T>(), dx.write<T>(), 0, pixels);
+    BackwardEpilogue<T>(kernels_.of<T>().batch_norm, epilogue, dy).apply(0, dy.count() / dy.shape.back(), dx.write<T>());
   });
 }
 

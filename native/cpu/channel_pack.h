@@ -1,5 +1,5 @@
-// Channels as the columns of a matrix. Few channels are laid side by side several times, so that a row fills vectors
-// whatever their number: 3 channels of 1024 pixels are 64 rows of 16 times 3 columns.
+// An NHWC tensor as a matrix with a channel in each column. With few channels, a row holds several pixels side by side,
+// so that it fills vectors: 1024 pixels of 3 channels are 64 rows of 16 x 3 columns.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,15 @@ inline ChannelPack channel_pack_of(const Tensor& x) {
   return channel_pack_of(channels, x.count() / channels);
 }
 
-// Fills a row of which the first copy is there.
+// Copies the first numbers of a row, one a channel, to the rest of it.
 template <typename T>
-void spread_over(const ChannelPack& columns, T* row) {
-  for (std::int64_t column = columns.channels; column < columns.width; ++column) row[column] = row[column - columns.channels];
+void spread_over(const ChannelPack& pack, T* row) {
+  for (std::int64_t column = pack.channels; column < pack.width; ++column) row[column] = row[column - pack.channels];
 }
 
-inline double sum_of_copies(const ChannelPack& columns, const double* row, std::int64_t channel) {
+inline double sum_of_copies(const ChannelPack& pack, const double* row, std::int64_t channel) {
   double sum = 0;
-  for (std::int64_t column = channel; column < columns.width; column += columns.channels) sum += row[column];
+  for (std::int64_t column = channel; column < pack.width; column += pack.channels) sum += row[column];
   return sum;
 }
 

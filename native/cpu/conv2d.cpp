@@ -6,12 +6,9 @@
 #include "cpu/backend.h"
 #include "cpu/batch_norm.h"
 #include "cpu/convolution.h"
-#include "cpu/dnnl.h"
 
 namespace sn::cpu {
 namespace {
-
-// Direct loops in float64: the reference that gradient checks run on. Not for speed.
 
 // Below this many multiply-adds waking the threads costs more than they save.
 constexpr std::int64_t parallel_threshold = 1 << 20;
@@ -45,7 +42,7 @@ void for_each_product(std::int64_t n, const Extents& e, const ConvGeometry& g, B
 
 }  // namespace
 
-void reference_conv_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
+void reference_conv_forward(const Tensor& x, const Tensor& w, const OptionalTensor& bias, const Tensor& y,
                             const ConvGeometry& geometry) {
   const Extents e(x, y);
   const double *input = x.read<double>(), *filters = w.read<double>(), *offset = bias.read<double>();
@@ -68,7 +65,7 @@ void reference_conv_backward_data(const Tensor& dy, const Tensor& w, const Tenso
   }
 }
 
-void reference_conv_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
+void reference_conv_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const OptionalTensor& dbias,
                                      const ConvGeometry& geometry) {
   const Extents e(x, dy);
   const double *input = x.read<double>(), *gradient = dy.read<double>();
@@ -84,32 +81,34 @@ void reference_conv_backward_weights(const Tensor& x, const Tensor& dy, const Te
 
 namespace {
 
-// body(images, offset in x, offset in y) for every chunk of the batch.
+// Calls body(images, first image) for every chunk of the batch.
 template <typename Body>
-void for_each_chunk(const Tensor& x, const Tensor& y, std::int64_t chunk, Body&& body) {
-  const std::int64_t images = x.shape[0];
-  for (std::int64_t first = 0; first < images; first += chunk) {
-    body(std::min(chunk, images - first), first * (x.count() / images), first * (y.count() / images));
-  }
+void for_each_chunk(std::int64_t images, std::int64_t chunk, Body&& body) {
+  for (std::int64_t first = 0; first < images; first += chunk) body(std::min(chunk, images - first), first);
 }
+
+std::int64_t image_size(const Tensor& x) { return x.count() / x.shape[0]; }
 
 }  // namespace
 
-void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y,
-                                const ConvGeometry& geometry, const Normalization& of_y) {
+void CpuBackend::conv2d_forward(const Tensor& x, const Tensor& w, const OptionalTensor& bias, const Tensor& y,
+                                const ConvGeometry& geometry, const Epilogue& epilogue) {
+  const std::int64_t images = x.shape[0], pixels = y.shape[1] * y.shape[2];
   if (x.dtype == DType::f64) {
+    ForwardEpilogue<double> following(kernels_.f64.batch_norm, y, epilogue);
     reference_conv_forward(x, w, bias, y, geometry);
-    if (of_y) normalize(y, of_y, y);
-    return;
+    following.take(0, images * pixels);
+    return following.finish();
   }
+  ForwardEpilogue<float> following(kernels_.f32.batch_norm, y, epilogue);
   const float *input = x.read<float>(), *offset = bias.read<float>();
   float* output = y.write<float>();
-  for_each_chunk(x, y, images_per_chunk(x, y), [&](std::int64_t images, std::int64_t from, std::int64_t to) {
-    convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry, static_cast<bool>(bias)))
-        .forward(input + from, w, offset, output + to);
-    if (!of_y) return;
-    normalize_pixels(kernels_.f32.batch_norm, output + to, of_y, output + to, images * y.shape[1] * y.shape[2]);
+  for_each_chunk(images, images_per_chunk(x, y), [&](std::int64_t here, std::int64_t first) {
+    convolutions_->of(ConvolutionShape::of(here, x, w, y, geometry, static_cast<bool>(bias)))
+        ->forward(input + first * image_size(x), w, offset, output + first * image_size(y));
+    following.take(first * pixels, here * pixels);
   });
+  following.finish();
 }
 
 void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& w, const Tensor& dx,
@@ -117,33 +116,26 @@ void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& w, const T
   if (dy.dtype == DType::f64) return reference_conv_backward_data(dy, w, dx, geometry);
   const float* gradient = dy.read<float>();
   float* output = dx.write<float>();
-  for_each_chunk(dx, dy, images_per_chunk(dx, dy), [&](std::int64_t images, std::int64_t to, std::int64_t from) {
-    convolutions_->of(ConvolutionShape::of(images, dx, w, dy, geometry))
-        .backward_data(gradient + from, w, output + to);
+  for_each_chunk(dx.shape[0], images_per_chunk(dx, dy), [&](std::int64_t here, std::int64_t first) {
+    convolutions_->of(ConvolutionShape::of(here, dx, w, dy, geometry))
+        ->backward_data(gradient + first * image_size(dy), w, output + first * image_size(dx));
   });
 }
 
-void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& dbias,
-                                         const ConvGeometry& geometry) {
+void CpuBackend::conv2d_backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
+                                         const OptionalTensor& dbias, const ConvGeometry& geometry) {
   if (x.dtype == DType::f64) return reference_conv_backward_weights(x, dy, dw, dbias, geometry);
   const float *input = x.read<float>(), *gradient = dy.read<float>();
   const std::int64_t chunk = adds_filter_gradients(dw) ? images_per_chunk(x, dy) : x.shape[0];
   const Tensor more_dw = chunk < x.shape[0] ? scratch(dw.dtype, dw.shape) : Tensor{};
-  for_each_chunk(x, dy, chunk, [&](std::int64_t images, std::int64_t from, std::int64_t to) {
-    const Tensor& chunk_dw = from == 0 ? dw : more_dw;
-    convolutions_->of(ConvolutionShape::of(images, x, dw, dy, geometry))
-        .backward_weights(input + from, gradient + to, chunk_dw.write<float>());
-    if (from > 0) add(dw, more_dw, dw);
+  for_each_chunk(x.shape[0], chunk, [&](std::int64_t here, std::int64_t first) {
+    const Tensor& chunk_dw = first == 0 ? dw : more_dw;
+    convolutions_->of(ConvolutionShape::of(here, x, dw, dy, geometry))
+        ->backward_weights(input + first * image_size(x), gradient + first * image_size(dy), chunk_dw.write<float>());
+    if (first > 0) add(dw, more_dw, dw);
   });
-  // The shift of a channel has the same gradient.
+  // The gradient of a bias is that of the shift of an affine operator.
   if (dbias) affine_backward(dy, {}, dy, {}, {}, dbias);
-}
-
-std::vector<double> CpuBackend::benchmark_convolution(const Tensor& x, const Tensor& w, const Tensor& y,
-                                                      const ConvGeometry& geometry, int repeats) {
-  constexpr auto algorithm = DnnlConvolution::Algorithm::direct;
-  DnnlConvolution direct(ConvolutionShape::of(x.shape[0], x, w, y, geometry), *dnnl_, algorithm);
-  return direct.benchmark(x.read<float>(), w, y.write<float>(), repeats);
 }
 
 }  // namespace sn::cpu

@@ -19,26 +19,24 @@ constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
 
 }  // namespace
 
-std::unique_ptr<Convolution> Convolutions::make(const ConvolutionShape& shape) {
+std::shared_ptr<Convolution> Convolutions::make(const ConvolutionShape& shape) {
   using Algorithm = DnnlConvolution::Algorithm;
-  const auto of_dnnl = [&](Algorithm algorithm) { return std::make_unique<DnnlConvolution>(shape, dnnl_, algorithm); };
+  const auto of_dnnl = [&](Algorithm algorithm) { return std::make_shared<DnnlConvolution>(shape, dnnl_, algorithm); };
   if (winograd_allowed() && WinogradConvolution::suits(shape)) {
-    // oneDNN has it with AVX-512, in some versions; on few channels it is slow.
+    // Some versions of oneDNN have Winograd's algorithm for AVX-512; it is slow on few channels.
     if (std::min(shape.channels, shape.filters) >= 32) {
       try {
         return of_dnnl(Algorithm::winograd);
       } catch (const dnnl::error&) {
       }
     }
-    return std::make_unique<WinogradConvolution>(shape, backend_, winograd_);
+    return std::make_shared<WinogradConvolution>(shape, backend_, winograd_);
   }
   return of_dnnl(DnnlConvolution::suits_blocks(shape) ? Algorithm::blocked : Algorithm::direct);
 }
 
-Convolution& Convolutions::of(const ConvolutionShape& shape) {
-  auto& entry = made_[shape];
-  if (!entry) entry = make(shape);
-  return *entry;
+std::shared_ptr<Convolution> Convolutions::of(const ConvolutionShape& shape) {
+  return made_.get(shape, [&] { return make(shape); });
 }
 
 bool adds_filter_gradients(const Tensor& w) { return static_cast<std::int64_t>(w.bytes()) < chunk_bytes / 2; }

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <tuple>
 
 #include "core/backend.h"
+#include "core/lru_cache.h"
 #include "cpu/kernels/kernels.h"
 
 namespace sn::cpu {
@@ -33,8 +33,8 @@ struct ConvolutionShape {
   }
 };
 
-// The passes of one shape. Filters come as O x kH x kW x I; what an algorithm makes of them is kept with them until
-// they change.
+// The three passes of one shape. Filters come as O x kH x kW x I; what an algorithm derives from them is cached with
+// them until they change (cpu/filter_cache.h).
 class Convolution {
  public:
   virtual ~Convolution() = default;
@@ -45,28 +45,37 @@ class Convolution {
   virtual void backward_weights(const float* x, const float* dy, float* dw) = 0;
 };
 
-// One Convolution a shape, made when it is first asked for.
+// A Convolution for each shape, made when it is first asked for; those of the latest shapes are kept.
 class Convolutions {
  public:
+  // A SphereNet-69 has about 6 different convolutions. Each takes up to 8 shapes: chunks and what is left of the last
+  // one, of full and of last batches, in training and in evaluation. That is 48, and a second network fits beside it. A
+  // Convolution holds code and descriptions, tens of kilobytes, and no activations.
+  static constexpr std::size_t capacity = 128;
+
   Convolutions(Backend& backend, DnnlState& dnnl, const WinogradKernels& winograd)
       : backend_(backend), dnnl_(dnnl), winograd_(winograd) {}
 
-  Convolution& of(const ConvolutionShape& shape);
+  // Shared, so that it lives on in the caller when other shapes take its place.
+  std::shared_ptr<Convolution> of(const ConvolutionShape& shape);
+  std::size_t size() const { return made_.size(); }
 
  private:
-  std::unique_ptr<Convolution> make(const ConvolutionShape& shape);
+  std::shared_ptr<Convolution> make(const ConvolutionShape& shape);
 
   Backend& backend_;
   DnnlState& dnnl_;
   const WinogradKernels& winograd_;
-  std::map<ConvolutionShape, std::unique_ptr<Convolution>> made_;
+  LruCache<ConvolutionShape, std::shared_ptr<Convolution>> made_{capacity};
 };
 
-// Images that go through together: their input and output fill about half of a last-level cache share of two cores, so
-// that reorders and our own passes find them there. All chunks are of one size, as far as it goes.
+// How many images go through the passes of an operator together: their input and output fill about half of a last-level
+// cache share of two cores, so that reorders and our own kernels find them there. Chunks are of equal size, but for the
+// last one.
 std::int64_t images_per_chunk(const Tensor& x, const Tensor& y);
 
-// Whether the filters' gradient is made of those of the chunks. Large filters cost more to add up than images to read.
+// Whether the gradient of the filters is computed chunk by chunk and added up. For large filters adding up costs more
+// than reading the images again.
 bool adds_filter_gradients(const Tensor& w);
 
 }  // namespace sn::cpu

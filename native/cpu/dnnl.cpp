@@ -13,7 +13,7 @@ using md = dnnl::memory::desc;
 constexpr auto f32 = dnnl::memory::data_type::f32;
 using tag = dnnl::memory::format_tag;
 
-// Filters in oneDNN's order of axes, over our O x kH x kW x I memory.
+// Our O x kH x kW x I filters, described in oneDNN's order of axes.
 md filter_desc(std::int64_t groups, std::int64_t filters, std::int64_t channels, std::int64_t kh, std::int64_t kw) {
   const std::int64_t filter = kh * kw * channels;
   if (groups == 1) return md(dims{filters, channels, kh, kw}, f32, dims{filter, 1, kw * channels, channels});
@@ -26,7 +26,7 @@ md any_layout(std::int64_t groups, std::int64_t filters, std::int64_t channels, 
   return md(dims{groups, filters / groups, channels, kh, kw}, f32, tag::any);
 }
 
-// An argument with its data in it, for one run. Where the primitive wants another layout, it gets a workspace for that long.
+// Gives an argument its data for one run. Where the primitive wants another layout, there is workspace for it meanwhile.
 class Placed {
  public:
   Placed(DnnlState& state, ConvolutionArgument& argument, const float* data) : state_(state), argument_(argument) {
@@ -66,8 +66,8 @@ ConvolutionArgument::ConvolutionArgument(const dnnl::engine& engine, Use use, co
   reorder = use == Use::read ? dnnl::reorder(user, reordered) : dnnl::reorder(reordered, user);
 }
 
-// With AVX-512 the direct convolution is as fast on NHWC images as on blocks of channels; with AVX2 it takes a tenth to
-// a quarter longer, which pays for the reorders where an element of an image is in enough products.
+// With AVX-512 the direct convolution is as fast on NHWC images as on blocks of channels. With AVX2 it takes 10 to 25%
+// longer on NHWC: the reorders pay where each element of an image takes part in enough products.
 bool DnnlConvolution::suits_blocks(const ConvolutionShape& s) {
   constexpr auto avx512 = static_cast<int>(dnnl::cpu_isa::avx512_core);
   if ((static_cast<int>(dnnl::get_effective_cpu_isa()) & avx512) == avx512 || s.geometry.groups > 1) return false;
@@ -96,7 +96,7 @@ DnnlConvolution::DnnlConvolution(const ConvolutionShape& s, DnnlState& state, Al
   forward_ = make_forward();
 }
 
-// Winograd's algorithm has layouts of its own.
+// NHWC for the direct algorithm, unless it is to run on blocks; else what oneDNN chooses.
 md DnnlConvolution::images_for(const md& plain, dnnl::algorithm algorithm) const {
   if (algorithm == dnnl::algorithm::convolution_direct && algorithm_ != Algorithm::blocked) return plain;
   return md(plain.dims(), f32, tag::any);
@@ -124,7 +124,7 @@ DnnlConvolution::Pass DnnlConvolution::make_forward() const {
           {state_.engine, Use::filled, plain_.y, desc.dst_desc()}};
 }
 
-// Calls make(algorithm). oneDNN may have Winograd's for the forward pass alone.
+// Calls make(algorithm), with the direct one where oneDNN has Winograd's for the forward pass only.
 template <typename Make>
 auto DnnlConvolution::with_algorithm(Make&& make) const {
   if (algorithm_ == Algorithm::winograd) {
@@ -136,7 +136,7 @@ auto DnnlConvolution::with_algorithm(Make&& make) const {
   return make(dnnl::algorithm::convolution_direct);
 }
 
-// Of dnnl::convolution_backward_data or dnnl::convolution_backward_weights.
+// Primitive: dnnl::convolution_backward_data or dnnl::convolution_backward_weights.
 template <typename Primitive>
 typename Primitive::primitive_desc DnnlConvolution::describe_backward() const {
   return with_algorithm([&](dnnl::algorithm algorithm) {
@@ -180,26 +180,19 @@ DnnlConvolution::Pass& DnnlConvolution::backward_weights_pass() {
   return *backward_weights_;
 }
 
-dnnl_memory_t DnnlConvolution::packed(const Tensor& w, ConvolutionArgument& filters) {
+dnnl::memory DnnlConvolution::packed(const Tensor& w, ConvolutionArgument& filters) {
   filters.user.set_data_handle(const_cast<float*>(w.read<float>()));
-  if (!filters.reorder) return filters.user.get();
-  auto& packed = w.derived<FilterCache>().packed;
-  FilterCache::Packed* entry = nullptr;
-  for (auto& candidate : packed) {
-    if (candidate.layout == filters.layout) entry = &candidate;
+  if (!filters.reorder) return filters.user;
+  PackedFilters::Entry& entry = w.derived<FilterCache>().packed.in(filters.layout, state_.engine);
+  if (!entry.filled || entry.revision != w.storage->revision()) {
+    filters.reorder.execute(state_.stream, filters.user, entry.memory);
+    entry.filled = true;
+    entry.revision = w.storage->revision();
   }
-  if (entry == nullptr) {
-    packed.push_back({filters.layout, dnnl::memory(filters.layout, state_.engine), w.storage->revision() + 1});
-    entry = &packed.back();
-  }
-  if (entry->revision != w.storage->revision()) {
-    filters.reorder.execute(state_.stream, filters.user, entry->memory);
-    entry->revision = w.storage->revision();
-  }
-  return entry->memory.get();
+  return entry.memory;
 }
 
-// dnnl::primitive::execute without the map that it takes.
+// As dnnl::primitive::execute, which takes a map that would be built for each call.
 void DnnlConvolution::run(const Pass& pass, std::initializer_list<dnnl_exec_arg_t> arguments) const {
   const auto status = dnnl_primitive_execute(pass.primitive.get(), state_.stream.get(),
                                              static_cast<int>(arguments.size()), arguments.begin());
@@ -209,15 +202,15 @@ void DnnlConvolution::run(const Pass& pass, std::initializer_list<dnnl_exec_arg_
 void DnnlConvolution::forward(const float* x, const Tensor& w, const float* bias, float* y) {
   const ThreadsFor threads(multiply_adds_);
   Placed input(state_, forward_.x, x), output(state_, forward_.y, y);
-  const dnnl_memory_t filters = packed(w, forward_.w);
+  const dnnl::memory filters = packed(w, forward_.w);
   if (bias_) {
     bias_.set_data_handle(const_cast<float*>(bias));
     run(forward_, {{DNNL_ARG_SRC, input.filled()},
-                   {DNNL_ARG_WEIGHTS, filters},
+                   {DNNL_ARG_WEIGHTS, filters.get()},
                    {DNNL_ARG_BIAS, bias_.get()},
                    {DNNL_ARG_DST, output.memory()}});
   } else {
-    run(forward_, {{DNNL_ARG_SRC, input.filled()}, {DNNL_ARG_WEIGHTS, filters}, {DNNL_ARG_DST, output.memory()}});
+    run(forward_, {{DNNL_ARG_SRC, input.filled()}, {DNNL_ARG_WEIGHTS, filters.get()}, {DNNL_ARG_DST, output.memory()}});
   }
   output.bring_back();
 }
@@ -226,8 +219,9 @@ void DnnlConvolution::backward_data(const float* dy, const Tensor& w, float* dx)
   const ThreadsFor threads(multiply_adds_);
   Pass& pass = backward_data_pass();
   Placed gradient(state_, pass.y, dy), output(state_, pass.x, dx);
+  const dnnl::memory filters = packed(w, pass.w);
   run(pass, {{DNNL_ARG_DIFF_DST, gradient.filled()},
-             {DNNL_ARG_WEIGHTS, packed(w, pass.w)},
+             {DNNL_ARG_WEIGHTS, filters.get()},
              {DNNL_ARG_DIFF_SRC, output.memory()}});
   output.bring_back();
 }
@@ -248,8 +242,8 @@ std::vector<double> DnnlConvolution::benchmark(const float* x, const Tensor& w, 
   forward_.x.user.set_data_handle(const_cast<float*>(x));
   forward_.y.user.set_data_handle(y);
   const dnnl_memory_t input = forward_.x.user.get(), output = forward_.y.user.get();
-  const dnnl_memory_t forward_filters = packed(w, forward_.w);
-  const dnnl_memory_t backward_filters = packed(w, backward_data_->w);
+  const dnnl::memory forward_filters = packed(w, forward_.w);
+  const dnnl::memory backward_filters = packed(w, backward_data_->w);
   const dnnl::memory gradient(weights_pass.w.layout, state_.engine);
   const dnnl::memory input_gradient(plain_.x, state_.engine);
   const auto milliseconds = [&](const Pass& pass, std::initializer_list<dnnl_exec_arg_t> arguments) {
@@ -261,9 +255,9 @@ std::vector<double> DnnlConvolution::benchmark(const float* x, const Tensor& w, 
   std::vector<double> times;
   for (int i = 0; i < repeats; ++i) {
     times.push_back(milliseconds(
-        forward_, {{DNNL_ARG_SRC, input}, {DNNL_ARG_WEIGHTS, forward_filters}, {DNNL_ARG_DST, output}}));
+        forward_, {{DNNL_ARG_SRC, input}, {DNNL_ARG_WEIGHTS, forward_filters.get()}, {DNNL_ARG_DST, output}}));
     times.push_back(milliseconds(data_pass, {{DNNL_ARG_DIFF_DST, output},
-                                             {DNNL_ARG_WEIGHTS, backward_filters},
+                                             {DNNL_ARG_WEIGHTS, backward_filters.get()},
                                              {DNNL_ARG_DIFF_SRC, input_gradient.get()}}));
     times.push_back(milliseconds(
         weights_pass, {{DNNL_ARG_SRC, input}, {DNNL_ARG_DIFF_DST, output}, {DNNL_ARG_DIFF_WEIGHTS, gradient.get()}}));

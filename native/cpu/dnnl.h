@@ -1,4 +1,4 @@
-// oneDNN, 2.x and 3.x behind one face: engine, stream, and its convolutions.
+// oneDNN, versions 2.x and 3.x alike: engine, stream, and its convolutions.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,9 @@
 
 namespace sn::cpu {
 
-// What a pass reads or fills: the user's memory and, where the primitive wants another layout, memory in that. oneDNN
-// takes about a microsecond to make any of these: they are made once, and a run gives them its data.
+// A tensor that a pass reads or fills: our memory and, where the primitive wants another layout, memory in that layout.
+// oneDNN takes about a microsecond to make any of these objects. They are made once, without data, and each run sets the
+// data pointers.
 struct ConvolutionArgument {
   enum class Use { read, filled };
   ConvolutionArgument() = default;
@@ -41,13 +42,13 @@ struct DnnlState {
   std::shared_ptr<Allocator> allocator;  // for reordered images
 };
 
-// The convolution by oneDNN's primitives. Filters are packed as it likes them; images are reordered where the algorithm
-// asks for it.
+// The convolution by oneDNN's primitives. Filters are packed into the layout that the primitive prefers, images are
+// reordered where the algorithm needs it.
 class DnnlConvolution final : public Convolution {
  public:
-  // The direct algorithm on images as they are or on blocks of channels, or Winograd's in its own layouts.
+  // direct: on NHWC images. blocked: the same on blocks of channels. winograd: in layouts of its own.
   enum class Algorithm { direct, blocked, winograd };
-  // Whether the reorders to blocks pay.
+  // Whether `blocked` is faster, its reorders included.
   static bool suits_blocks(const ConvolutionShape& shape);
 
   // Throws dnnl::error where oneDNN does not have the algorithm for the forward pass.
@@ -57,7 +58,7 @@ class DnnlConvolution final : public Convolution {
   void backward_data(const float* dy, const Tensor& w, float* dx) override;
   void backward_weights(const float* x, const float* dy, float* dw) override;
 
-  // Milliseconds of each pass with packing left out (spherenet bench): forward, backward data, backward weights.
+  // Milliseconds of each pass without packing: forward, backward data, backward weights, `repeats` times. For `direct`.
   std::vector<double> benchmark(const float* x, const Tensor& w, float* y, int repeats);
 
  private:
@@ -66,7 +67,7 @@ class DnnlConvolution final : public Convolution {
     dnnl::memory::dims strides, dilates, padding;
   };
 
-  // x, w and y or their gradients.
+  // A primitive with its three tensors, which may be gradients.
   struct Pass {
     dnnl::primitive primitive;
     ConvolutionArgument x, w, y;
@@ -83,13 +84,13 @@ class DnnlConvolution final : public Convolution {
   Pass make_backward_weights() const;
   Pass& backward_data_pass();
   Pass& backward_weights_pass();
-  dnnl_memory_t packed(const Tensor& w, ConvolutionArgument& filters);
+  dnnl::memory packed(const Tensor& w, ConvolutionArgument& filters);
   void run(const Pass& pass, std::initializer_list<dnnl_exec_arg_t> arguments) const;
 
   DnnlState& state_;
   Algorithm algorithm_;
   std::int64_t multiply_adds_;  // of a pass
-  Descriptions plain_;  // as memory is
+  Descriptions plain_;          // of our memory
   dnnl::memory::desc w_any_;
   dnnl::memory bias_;  // empty without
 

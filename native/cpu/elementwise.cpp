@@ -1,7 +1,7 @@
 #include <cstring>
 
-#include "cpu/backend.h"
 #include "core/dispatch.h"
+#include "cpu/backend.h"
 
 namespace sn::cpu {
 
@@ -40,7 +40,7 @@ void CpuBackend::scale_by(const Tensor& x, const Tensor& factor, const Tensor& o
 void CpuBackend::sum(const Tensor& x, const Tensor& out) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    fill(kernels_.of<T>().element.sum(x.read<T>(), x.count()), out);
+    fill(kernels_.of<T>().element.sum(x.read<T>(), x.count()), {out});
   });
 }
 

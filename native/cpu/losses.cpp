@@ -1,30 +1,16 @@
 #include <algorithm>
 #include <cmath>
-#include <string>
 #include <vector>
 
-#include "core/error.h"
-#include "cpu/backend.h"
 #include "core/dispatch.h"
-#include "math/directions.h"
+#include "cpu/backend.h"
+#include "cpu/directions.h"
+#include "cpu/labels.h"
 #include "math/margin.h"
 #include "math/softmax.h"
 
 namespace sn::cpu {
 namespace {
-
-// Below this many logits waking the threads costs more than they save.
-constexpr std::int64_t parallel_threshold = 8192;
-
-void check_labels(const Tensor& labels, std::int64_t classes) {
-  const std::int32_t* values = labels.read<std::int32_t>();
-  for (std::int64_t i = 0; i < labels.count(); ++i) {
-    if (values[i] >= 0 && values[i] < classes) continue;
-    throw Error(ErrorCode::data, "labels",
-                "labels[" + std::to_string(i) + "] is " + std::to_string(values[i]) + ", but there are " +
-                    std::to_string(classes) + " classes: labels must lie in [0, " + std::to_string(classes - 1) + "]");
-  }
-}
 
 double mean_of(const Tensor& values) {
   const double* first = values.read<double>();
@@ -33,7 +19,8 @@ double mean_of(const Tensor& values) {
   return sum / double(values.count());
 }
 
-// Fills probabilities (which may be the logits) and returns log(sum(exp(logits))), the maximum taken out of both.
+// Fills probabilities (which may be the logits) and returns log(sum(exp(logits))). Both subtract the maximum first, so
+// that no exponential overflows.
 template <typename T>
 double softmax(const T* logits, T* probabilities, std::int64_t classes) {
   const T highest = *std::max_element(logits, logits + classes);
@@ -47,68 +34,18 @@ double softmax(const T* logits, T* probabilities, std::int64_t classes) {
   return double(highest) + std::log(sum);
 }
 
-template <typename T>
-double dot(const T* a, const T* b, std::int64_t width) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < width; ++j) sum += double(a[j]) * double(b[j]);
-  return sum;
-}
-
-std::vector<double> row_norms(const Tensor& matrix) {
-  const std::int64_t rows = matrix.shape[0], width = matrix.count() / rows;
-  std::vector<double> norms(static_cast<std::size_t>(rows));
-  by_dtype(matrix.dtype, [&](auto tag) {
-    const auto* values = matrix.read<decltype(tag)>();
-#pragma omp parallel for schedule(static) if (rows * width > 4 * parallel_threshold)
-    for (std::int64_t i = 0; i < rows; ++i) {
-      norms[static_cast<std::size_t>(i)] = std::sqrt(dot(values + i * width, values + i * width, width));
-    }
-  });
-  return norms;
-}
-
-// The directions of the rows of a matrix (math/directions.h).
-class Directions {
- public:
-  Directions(const Tensor& matrix, double eps) : norms_(row_norms(matrix)) {
-    for (double norm : norms_) inverses_.push_back(math::direction_inverse(norm, eps));
-  }
-  Directions(const Tensor& matrix, const Tensor& inverse_norms) : norms_(row_norms(matrix)) {
-    by_dtype(inverse_norms.dtype, [&](auto tag) {
-      const auto* values = inverse_norms.read<decltype(tag)>();
-      inverses_.assign(values, values + inverse_norms.count());
-    });
-  }
-
-  std::int64_t rows() const { return static_cast<std::int64_t>(norms_.size()); }
-  double norm(std::int64_t row) const { return norms_[index(row)]; }
-  double inverse(std::int64_t row) const { return inverses_[index(row)]; }
-  double gradient_inverse(std::int64_t row) const { return norm(row) > 0 ? inverse(row) : 0; }
-  double radial_inverse(std::int64_t row) const { return math::is_guarded(norm(row), inverse(row)) ? 0 : inverse(row); }
-
- private:
-  static std::size_t index(std::int64_t row) { return static_cast<std::size_t>(row); }
-
-  std::vector<double> norms_, inverses_;
-};
-
-template <typename T, typename Function>
-std::vector<T> per_row(const Directions& directions, Function&& value) {
-  std::vector<T> values;
-  values.reserve(static_cast<std::size_t>(directions.rows()));
-  for (std::int64_t row = 0; row < directions.rows(); ++row) values.push_back(static_cast<T>(value(row)));
-  return values;
-}
-
+// Calls function(g, T{}) with the g of the options in T.
 template <typename Function>
 void with_angular(const AngularSoftmaxOptions& options, DType dtype, Function&& function) {
   by_dtype(dtype, [&](auto tag) {
-    math::by_angular<decltype(tag)>(options.angular, options.k, [&](const auto& g) { function(g, tag); });
+    math::by_angular<decltype(tag)>(options.angular, [&](auto type) {
+      using G = typename decltype(type)::type;
+      function(G::make(options.k), tag);
+    });
   });
 }
 
-// One sample of angular softmax: what is read and what is filled, `classes` entries each.
+// One sample of angular softmax: rows with one number a class.
 template <typename T>
 struct AngularRow {
   T* cosine;       // in: x w^T; out: s
@@ -128,13 +65,14 @@ struct AngularResult {
 template <typename T, typename G>
 AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSoftmaxOptions& options, double batch) {
   for (std::int64_t j = 0; j < row.classes; ++j) {
-    const auto found = math::angular_value(g, row.cosine[j]);
+    const auto found = g.of_cosine(row.cosine[j]);
     row.logits[j] = found.value;
     row.slope[j] = found.slope;
   }
   const T target_cosine = row.cosine[row.label];
   const T plain_target = row.logits[row.label];
-  const auto target = math::target_value(g, target_cosine, options.margin, options.annealing);
+  const auto target =
+      math::target_value(g, target_cosine, options.margin_function, options.margin, options.annealing);
   row.logits[row.label] = target.value;
   row.slope[row.label] = target.slope;
 
@@ -158,22 +96,6 @@ template <typename T>
 void scale_to_cosines(T* products, std::int64_t classes, T inv_feature_norm, const T* inv_weight_norm) {
   for (std::int64_t j = 0; j < classes; ++j) {
     products[j] = math::clamp_cosine(products[j] * inv_feature_norm * inv_weight_norm[j]);
-  }
-}
-
-// out_ij = in_ij * row_factor_i * column_factor_j; out may be in.
-template <typename T>
-void scale_rows_and_columns(const T* in, T* out, const std::vector<T>& row_factors,
-                            const std::vector<T>& column_factors) {
-  const auto rows = static_cast<std::int64_t>(row_factors.size());
-  const auto columns = static_cast<std::int64_t>(column_factors.size());
-#pragma omp parallel for schedule(static) if (rows * columns > parallel_threshold)
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const T row_factor = row_factors[static_cast<std::size_t>(i)];
-#pragma omp simd
-    for (std::int64_t j = 0; j < columns; ++j) {
-      out[i * columns + j] = in[i * columns + j] * row_factor * column_factors[static_cast<std::size_t>(j)];
-    }
   }
 }
 
@@ -201,7 +123,7 @@ RadialSums radial_sums(const Tensor& cosine, const Tensor& cosine_gradient) {
 
 }  // namespace
 
-void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
+void CpuBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
                                        const Tensor& loss, const Tensor& dlogits) {
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
   check_labels(labels, classes);
@@ -228,12 +150,12 @@ void CpuBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& label
       sample_losses[i] = math::cross_entropy(log_sum, double(row[targets[i]]), logit_sum, spread, peak);
     }
   });
-  fill(mean_of(losses), loss);
+  fill(mean_of(losses), {loss});
 }
 
-void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const Tensor& labels, const Tensor& loss,
-                                         const Tensor& logits, const Tensor& theta, const AngularSoftmaxSaved& saved,
-                                         const AngularSoftmaxOptions& options) {
+void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const IndexTensor& labels,
+                                         const Tensor& loss, const Tensor& logits, const Tensor& theta,
+                                         const AngularSoftmaxSaved& saved, const AngularSoftmaxOptions& options) {
   const std::int64_t batch = x.shape[0], classes = w.shape[0];
   check_labels(labels, classes);
   const Directions features(x, options.eps), weights(w, options.eps);
@@ -268,16 +190,16 @@ void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const
       norm_gradients[i] = options.radius > 0 ? T(0) : static_cast<T>(result.magnitude_gradient);
     }
   });
-  fill(mean_of(losses), loss);
-  fill(mean_of(angles), theta);
+  fill(mean_of(losses), {loss});
+  fill(mean_of(angles), {theta});
 }
 
 // With v_ij = u_ij / (|x_i| |w_j|): dx = v w - x (sum_j u s / |x|^2 - dL/d|x| / |x|), dw = v^T x - w sum_i u s / |w|^2.
 void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
-                                          const Tensor& dloss, const Tensor& dx, const Tensor& dw) {
+                                          const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const auto subtract_rows = kernels_.of<T>().sphere.subtract_radial;
+    const auto subtract_rows = kernels_.of<T>().norms.subtract_radial;
     const double outer = double(*dloss.read<T>());
     const Directions features(x, saved.inv_feature_norm), weights(w, saved.inv_weight_norm);
     const RadialSums radial = radial_sums<T>(saved.cosine, saved.cosine_gradient);
@@ -303,64 +225,6 @@ void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, cons
       matmul(v, x, {}, dw, true, false);
       subtract_rows(dw.write<T>(), w.read<T>(), share.data(), weights.rows(), int(w.shape[1]), 1);
     }
-  });
-}
-
-// With the rows u of w (normalised or not) and D = U U^T - I: loss = |D|^2, dL/dU = 4 D U, and through the
-// normalisation dw = (dU - u (u . dU)) / |w|.
-void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, const Tensor& loss, const Tensor& dw) {
-  const std::int64_t rows = w.shape[0], width = w.count() / rows;
-  Tensor raw = w, gradient = dw;
-  raw.shape = gradient.shape = {rows, width};
-  by_dtype(w.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const auto& kernels = kernels_.of<T>();
-    const Directions directions(raw, eps);
-    const auto constant = [&](double value) { return std::vector<T>(static_cast<std::size_t>(rows), T(value)); };
-    const auto inverses = [&](double factor) {
-      if (!normalized) return constant(factor);
-      return per_row<T>(directions, [&](auto i) { return factor * directions.gradient_inverse(i); });
-    };
-    Tensor unit = raw;
-    if (normalized) {
-      unit = scratch(w.dtype, raw.shape);
-      const std::vector<T> ones(static_cast<std::size_t>(width), T(1));
-      scale_rows_and_columns(raw.read<T>(), unit.write<T>(), inverses(1), ones);
-    }
-    const Tensor gram = scratch(w.dtype, {rows, rows});
-    matmul(unit, unit, {}, gram, false, true);
-    T* difference = gram.write<T>();
-    for (std::int64_t i = 0; i < rows; ++i) difference[i * rows + i] -= T(1);
-    fill(kernels.element.sum_of_squares(difference, gram.count()), loss);
-
-    scale_rows_and_columns(difference, difference, inverses(4), constant(1));
-    matmul(gram, unit, {}, gradient, false, false);
-    if (!normalized) return;
-    const T* units = unit.read<T>();
-    const T* gradients = gradient.read<T>();
-    const auto radial = per_row<T>(directions, [&](std::int64_t i) {
-      return directions.radial_inverse(i) > 0 ? dot(units + i * width, gradients + i * width, width) : 0;
-    });
-    kernels.sphere.subtract_radial(gradient.write<T>(), units, radial.data(), rows, int(width), 1);
-  });
-}
-
-// Ties go to the lower class; a NaN is ahead of every number, so that a diverged network is never right.
-void CpuBackend::count_correct(const Tensor& logits, const Tensor& labels, int top, const Tensor& correct) {
-  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
-  check_labels(labels, classes);
-  by_dtype(logits.dtype, [&](auto tag) {
-    const auto* all_logits = logits.read<decltype(tag)>();
-    const std::int32_t* targets = labels.read<std::int32_t>();
-    std::int64_t found = 0;
-    for (std::int64_t i = 0; i < batch; ++i) {
-      const auto* row = all_logits + i * classes;
-      const auto own = row[targets[i]];
-      std::int64_t ahead = 0;
-      for (std::int64_t j = 0; j < classes; ++j) ahead += !(row[j] <= own) || (row[j] == own && j < targets[i]);
-      found += ahead < top;
-    }
-    fill(double(found), correct);
   });
 }
 

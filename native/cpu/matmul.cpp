@@ -1,7 +1,7 @@
 // f32 by oneDNN. Primitives are made anew each time: oneDNN keeps them by shape itself, which costs 3 microseconds a
 // call and leaves no state here. Plain loops for what takes less than that, and for f64, which serves gradient checks.
-#include "cpu/backend.h"
 #include "core/dispatch.h"
+#include "cpu/backend.h"
 #include "cpu/dnnl.h"
 #include "cpu/threads.h"
 
@@ -74,8 +74,8 @@ void multiply_plainly(const Matrix& a, const Matrix& b, const T* bias, T* c) {
 
 }  // namespace
 
-void CpuBackend::matmul(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool transpose_a,
-                        bool transpose_b) {
+void CpuBackend::matmul(const Tensor& a, const Tensor& b, const OptionalTensor& bias, const Tensor& c,
+                        bool transpose_a, bool transpose_b) {
   const Matrix left{a, transpose_a}, right{b, transpose_b};
   constexpr std::int64_t least_products = 4096;
   if (c.dtype == DType::f32 && c.count() * left.columns() >= least_products) {

@@ -1,5 +1,5 @@
-#include "cpu/backend.h"
 #include "core/dispatch.h"
+#include "cpu/backend.h"
 
 namespace sn::cpu {
 namespace {
@@ -21,7 +21,7 @@ void by_index(DType dtype, Function&& function) {
 }
 
 template <typename T, typename Index>
-const MaxPoolKernels<T, Index>& max_loops(const PoolKernels<T>& kernels) {
+const MaxPoolKernels<T, Index>& max_kernels(const PoolKernels<T>& kernels) {
   if constexpr (sizeof(Index) == 1) {
     return kernels.max;
   } else {
@@ -48,21 +48,21 @@ Tensor CpuBackend::max_pool2d_forward(const Tensor& x, const Tensor& y, const Wi
     by_index(dtype, [&](auto index_tag) {
       using T = decltype(tag);
       using Index = decltype(index_tag);
-      max_loops<T, Index>(kernels_.of<T>().element.pool)
+      max_kernels<T, Index>(kernels_.of<T>().element.pool)
           .forward(x.read<T>(), y.write<T>(), index.write<Index>(), extents(x, y, window));
     });
   });
   return index;
 }
 
-void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& workspace, const Tensor& dx,
+void CpuBackend::max_pool2d_backward(const Tensor& dy, const AnyTensor& saved, const Tensor& dx,
                                      const Window& window) {
   by_dtype(dy.dtype, [&](auto tag) {
-    by_index(workspace.dtype, [&](auto index_tag) {
+    by_index(saved.dtype, [&](auto index_tag) {
       using T = decltype(tag);
       using Index = decltype(index_tag);
-      max_loops<T, Index>(kernels_.of<T>().element.pool)
-          .backward(dy.read<T>(), workspace.read<Index>(), dx.write<T>(), extents(dx, dy, window));
+      max_kernels<T, Index>(kernels_.of<T>().element.pool)
+          .backward(dy.read<T>(), saved.read<Index>(), dx.write<T>(), extents(dx, dy, window));
     });
   });
 }

@@ -1,18 +1,19 @@
-// SphereConv: oneDNN's convolution with unit filters, and one pass of ours on each side of it. The batch goes
-// through in chunks whose activations stay in the last-level cache, so that our passes find them there.
+// SphereConv: a convolution with unit filters, and passes of our own before and after it. The batch goes through in chunks
+// whose activations stay in the last-level cache, where our passes find them.
 #include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "core/dispatch.h"
 #include "cpu/backend.h"
 #include "cpu/batch_norm.h"
 #include "cpu/channel_pack.h"
 #include "cpu/conv2d.h"
 #include "cpu/convolution.h"
-#include "core/dispatch.h"
 #include "cpu/filter_cache.h"
+#include "math/norms.h"
 
 namespace sn::cpu {
 namespace {
@@ -33,26 +34,16 @@ void compute_unit_filters(const Tensor& w, const NormGuard& guard, const Tensor&
   }
 }
 
-// Rows of filters for the loops, with the constants of g and the bias of each column: one k for all, or one each.
+// The columns of the kernels' rows (SphereRows): of each, the constants of g and the bias. k has one number for all
+// filters or one for each.
 template <typename T>
-class FilterParameters {
+class FilterColumns {
  public:
-  FilterParameters(const Tensor& k, const Tensor& bias, int filters, int groups, const SphereOptions& options)
+  FilterColumns(const OptionalTensor& k, const OptionalTensor& bias, int filters, int groups,
+                const SphereOptions& options)
       : filters_(filters), groups_(groups), copies_(copies_of(filters, groups)),
-        values_(static_cast<std::size_t>(4 * width())), owners_(static_cast<std::size_t>(width())) {
-    T *half_inverse_k = values_.data(), *c = half_inverse_k + width(), *dc_dk = c + width(), *shift = dc_dk + width();
-    const T *curvature = k.read<T>(), *biases = bias.read<T>();
-    const bool shared = !k || k.count() == 1;
-    math::Sigmoid<T> g{};
-    for (int o = 0; o < filters; ++o) {
-      if (!shared || o == 0) g = math::make_sigmoid<T>(curvature ? static_cast<double>(curvature[o]) : options.k);
-      half_inverse_k[o] = g.half_inverse_k;
-      c[o] = g.c;
-      dc_dk[o] = g.dc_dk;
-      shift[o] = biases ? biases[o] : T(0);
-    }
-    const ChannelPack columns{filters, 1, width()};
-    for (int row = 0; row < 4; ++row) spread_over(columns, half_inverse_k + row * width());
+        owners_(static_cast<std::size_t>(width())) {
+    math::by_angular<T>(options.angular, [&](auto type) { fill<typename decltype(type)::type>(k, bias, options.k); });
     const int filters_of_group = filters / groups;
     for (int owner = 0, column = 0; column < width(); ++owner) {
       for (int o = 0; o < filters_of_group; ++o) owners_[static_cast<std::size_t>(column++)] = owner;
@@ -61,13 +52,28 @@ class FilterParameters {
 
   int width() const { return filters_ * copies_; }
   SphereRows rows(std::int64_t positions) const { return {positions, filters_, groups_, copies_, owners_.data()}; }
-  SphereFilters<T> view() const {
-    const T* values = values_.data();
-    return {values, values + width(), values + 2 * width(), values + 3 * width()};
-  }
+  SphereFilters<T> view() const { return {{values_.data() + width(), width()}, values_.data()}; }
 
  private:
-  // Rows grow to whole vectors, and to a few of them, as long as they stay in the first-level cache.
+  template <typename G>
+  void fill(const OptionalTensor& k, const OptionalTensor& bias, double common_k) {
+    constexpr int rows = 1 + G::parameters;
+    values_.resize(static_cast<std::size_t>(rows * width()));
+    T *biases = values_.data(), *block = biases + width();
+    if (bias) std::copy_n(bias.read<T>(), filters_, biases);
+    const T* curvature = k.read<T>();
+    const bool shared = !k || k.count() == 1;
+    G g{};
+    for (int o = 0; o < filters_; ++o) {
+      if (!shared || o == 0) g = G::make(curvature ? static_cast<double>(curvature[o]) : common_k);
+      g.store(block + o, width());
+    }
+    const ChannelPack pack{filters_, 1, width()};
+    for (int row = 0; row < rows; ++row) spread_over(pack, biases + row * width());
+  }
+
+  // Positions side by side in a row: enough for whole vectors, and for a few of them, as long as the row stays in the
+  // first-level cache.
   static int copies_of(int filters, int groups) {
     constexpr int vector = 16, least = 64, most = 2048;
     if (filters / groups % vector == 0) return 1;
@@ -77,7 +83,7 @@ class FilterParameters {
   }
 
   int filters_, groups_, copies_;
-  std::vector<T> values_;  // half_inverse_k, c, dc_dk, bias
+  std::vector<T> values_;  // a row of biases, then the block of g
   std::vector<int> owners_;
 };
 
@@ -92,12 +98,10 @@ Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
 
 }  // namespace
 
-// w/|w| and 1/|w|, made once for every change of w.
+// w/|w| and 1/|w|, computed once for every change of w.
 const FilterCache& CpuBackend::unit_filters(const Tensor& w, const NormGuard& guard) {
   auto& cache = w.derived<FilterCache>();
-  const bool fresh = cache.unit && cache.unit_revision == w.storage->revision() && cache.guard.eps == guard.eps &&
-                     cache.guard.add == guard.add;
-  if (fresh) return cache;
+  if (cache.unit && cache.unit_revision == w.storage->revision() && cache.guard == guard) return cache;
   if (!cache.unit) {
     cache.unit = scratch(w.dtype, w.shape);
     cache.inverse_norms = scratch(w.dtype, {w.shape[0]});
@@ -108,73 +112,75 @@ const FilterCache& CpuBackend::unit_filters(const Tensor& w, const NormGuard& gu
   return cache;
 }
 
-void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const Tensor& k, const Tensor& bias,
-                                       const Tensor& y, const SphereSaved& saved, const ConvGeometry& geometry,
-                                       const SphereOptions& options, const BatchStatistics& of_y,
-                                       const Normalization& normalization) {
+void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const OptionalTensor& k,
+                                       const OptionalTensor& bias, const Tensor& y,
+                                       const std::optional<SphereSaved>& saved, const ConvGeometry& geometry,
+                                       const SphereOptions& options, const Epilogue& epilogue) {
   const FilterCache& filter = unit_filters(w, options.guard);
-  if (saved) copy(filter.inverse_norms, saved.inv_filter_norm);
+  if (saved) copy(filter.inverse_norms, saved->inv_filter_norm);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const SphereKernels<T>& kernels = kernels_.of<T>().sphere;
-    const BatchNormKernels<T>& batch_norm = kernels_.of<T>().batch_norm;
+    const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
+    const NormKernels<T>& norm = kernels_.of<T>().norms;
     const int filters = static_cast<int>(w.shape[0]);
     const int channels = static_cast<int>(x.shape[3]);
     const int groups = geometry.groups;
     const Box box = box_of(x, y, geometry);
     const std::int64_t pixels = x.shape[1] * x.shape[2];
     const std::int64_t positions = y.shape[1] * y.shape[2];
-    const FilterParameters<T> parameters(k, bias, filters, groups, options);
+    const FilterColumns<T> columns(k, bias, filters, groups, options);
     const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
     const Tensor squares = scratch(x.dtype, {chunk, pixels, groups});
-    // Without a backward, what it would need is room for one chunk.
-    const Tensor kept = saved ? saved.kept : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
-    const Tensor norms = saved ? saved.inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
-    BatchMoments<T> moments(batch_norm, filters);
+    // Without a backward, s and the norms are scratch of one chunk.
+    const Tensor s = saved ? saved->s : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
+    const Tensor norms = saved ? saved->inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
+    ForwardEpilogue<T> following(kernels_.of<T>().batch_norm, y, epilogue);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
       const std::int64_t images = std::min(chunk, x.shape[0] - first);
-      const std::int64_t first_kept = saved ? first : 0;
+      const std::int64_t first_saved = saved ? first : 0;
       const T* chunk_input = x.read<T>() + first * pixels * channels;
-      T* chunk_norms = norms.write<T>() + first_kept * positions * groups;
-      T* chunk_kept = kept.write<T>() + first_kept * positions * filters;
+      T* chunk_norms = norms.write<T>() + first_saved * positions * groups;
+      T* chunk_s = s.write<T>() + first_saved * positions * filters;
       T* chunk_output = y.write<T>() + first * positions * filters;
-      kernels.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
-      kernels.box_sum(squares.read<T>(), chunk_norms, images, box);
-      kernels.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
-                          options.guard.add);
+      norm.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
+      norm.box_sum(squares.read<T>(), chunk_norms, images, box);
+      norm.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
+                         options.guard.add);
       if constexpr (std::is_same_v<T, float>) {
         convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
-            .forward(chunk_input, filter.unit, nullptr, chunk_kept);
+            ->forward(chunk_input, filter.unit, nullptr, chunk_s);
       } else {
-        reference_conv_forward(x, filter.unit, {}, kept, geometry);
+        reference_conv_forward(x, filter.unit, {}, s, geometry);
       }
-      kernels.forward(options.angular, chunk_kept, chunk_output, chunk_norms, parameters.rows(images * positions),
-                    parameters.view());
-      if (of_y) moments.add(chunk_output, images * positions);
-      if (normalization) normalize_pixels(batch_norm, chunk_output, normalization, chunk_output, images * positions);
+      sphere.forward(options.angular, chunk_s, chunk_output, chunk_norms, columns.rows(images * positions),
+                     columns.view());
+      following.take(first * positions, images * positions);
     }
-    if (of_y) moments.save(of_y);
+    following.finish();
   });
 }
 
-void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const Tensor& k, const SphereSaved& saved,
-                                        const Tensor& dy, const NormalizedGradient& normalized, const Tensor& dx,
-                                        const Tensor& dw, const Tensor& dk, const Tensor& dbias,
-                                        const ConvGeometry& geometry, const SphereOptions& options) {
+void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const OptionalTensor& k,
+                                        const SphereSaved& saved, const Tensor& dy, const OptionalTensor& dx,
+                                        const OptionalTensor& dw, const OptionalTensor& dk,
+                                        const OptionalTensor& dbias, const ConvGeometry& geometry,
+                                        const SphereOptions& options,
+                                        const std::optional<EpilogueGradient>& epilogue) {
   const FilterCache& filter = unit_filters(w, options.guard);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const SphereKernels<T>& kernels = kernels_.of<T>().sphere;
+    const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
+    const NormKernels<T>& norm = kernels_.of<T>().norms;
     const int filters = static_cast<int>(w.shape[0]);
     const int channels = static_cast<int>(x.shape[3]);
     const int groups = geometry.groups;
     const Box box = box_of(x, dy, geometry);
     const std::int64_t pixels = x.shape[1] * x.shape[2];
     const std::int64_t positions = dy.shape[1] * dy.shape[2];
-    const FilterParameters<T> parameters(k, {}, filters, groups, options);
+    const FilterColumns<T> columns(k, {}, filters, groups, options);
     const int threads = omp_get_max_threads();
-    std::vector<double> totals(static_cast<std::size_t>(3 * (filters + threads * parameters.width())));
-    const Tensor blocks = scratch(x.dtype, {threads, 4 * parameters.width() + block_gap});
+    std::vector<double> totals(static_cast<std::size_t>(3 * (filters + threads * columns.width())));
+    const Tensor blocks = scratch(x.dtype, {threads, 4 * columns.width() + block_gap});
     double* of_filters = totals.data();
     const SphereSums<T> sums{of_filters, dk ? of_filters + filters : nullptr, dbias ? of_filters + 2 * filters : nullptr,
                              blocks.write<T>(), of_filters + 3 * filters};
@@ -183,40 +189,41 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     const Shape chunk_shape{chunk, dy.shape[1], dy.shape[2], filters};
     const bool adds = chunk == x.shape[0] || adds_filter_gradients(w);
     const Tensor v = scratch(x.dtype, adds ? chunk_shape : dy.shape);
-    const Tensor before = normalized ? scratch(x.dtype, chunk_shape) : Tensor{};
+    const Tensor before_epilogue = epilogue ? scratch(x.dtype, chunk_shape) : Tensor{};
     const Tensor r = scratch(x.dtype, {chunk, positions, groups});
     const Tensor radial = dx ? scratch(x.dtype, {chunk, pixels, groups}) : Tensor{};
     const Tensor more_dw = dw && adds && chunk < x.shape[0] ? scratch(x.dtype, dw.shape) : Tensor{};
+    std::optional<BackwardEpilogue<T>> following;
+    if (epilogue) following.emplace(kernels_.of<T>().batch_norm, *epilogue, dy);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
       const std::int64_t images = std::min(chunk, x.shape[0] - first);
       const std::int64_t output_offset = first * positions * filters;
       const T* chunk_input = x.read<T>() + first * pixels * channels;
       const T* chunk_dy = dy.read<T>() + output_offset;
       T* chunk_v = v.write<T>() + (adds ? 0 : output_offset);
-      if (normalized) {
-        normalized_gradient(kernels_.of<T>().batch_norm, normalized, chunk_dy, before.write<T>(), first * positions,
-                            images * positions);
-        chunk_dy = before.read<T>();
+      if (following) {
+        following->apply(first * positions, images * positions, before_epilogue.write<T>());
+        chunk_dy = before_epilogue.read<T>();
       }
-      kernels.backward(options.angular, chunk_dy, saved.kept.read<T>() + output_offset,
-                     saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
-                     parameters.rows(images * positions), parameters.view(), sums);
+      sphere.backward(options.angular, chunk_dy, saved.s.read<T>() + output_offset,
+                      saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
+                      columns.rows(images * positions), columns.view(), sums);
       if (dx) {
         T* chunk_dx = dx.write<T>() + first * pixels * channels;
         if constexpr (std::is_same_v<T, float>) {
           convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
-              .backward_data(chunk_v, filter.unit, chunk_dx);
+              ->backward_data(chunk_v, filter.unit, chunk_dx);
         } else {
           reference_conv_backward_data(v, filter.unit, dx, geometry);
         }
-        kernels.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
-        kernels.subtract_radial(chunk_dx, chunk_input, radial.read<T>(), images * pixels, channels, groups);
+        norm.box_sum_transposed(r.read<T>(), radial.write<T>(), images, box);
+        norm.subtract_radial(chunk_dx, chunk_input, radial.read<T>(), images * pixels, channels, groups);
       }
       if (!dw || !adds) continue;
       const Tensor& chunk_dw = first == 0 ? dw : more_dw;
       if constexpr (std::is_same_v<T, float>) {
         convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
-            .backward_weights(chunk_input, chunk_v, chunk_dw.write<T>());
+            ->backward_weights(chunk_input, chunk_v, chunk_dw.write<T>());
       } else {
         reference_conv_backward_weights(x, v, chunk_dw, {}, geometry);
       }

@@ -9,9 +9,11 @@
 
 namespace sn::cpu {
 
+constexpr const char* device_name = "cpu";
+
 class SystemMemory final : public MemorySource {
  public:
-  const char* device() const override { return "cpu"; }
+  const char* device() const override { return device_name; }
 
   void* allocate(std::size_t bytes) override {
     constexpr std::size_t huge_page = std::size_t{2} << 20;

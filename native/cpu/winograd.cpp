@@ -7,13 +7,19 @@ namespace {
 
 WinogradExtents extents_of(const ConvolutionShape& shape) {
   const auto number = [](std::int64_t value) { return static_cast<int>(value); };
-  return {shape.images,         number(shape.in_h),    number(shape.in_w),       number(shape.channels),
-          number(shape.out_h),  number(shape.out_w),   number(shape.filters),    shape.geometry.padding_h,
+  return {shape.images,
+          number(shape.in_h),
+          number(shape.in_w),
+          number(shape.channels),
+          number(shape.out_h),
+          number(shape.out_w),
+          number(shape.filters),
+          shape.geometry.padding_h,
           shape.geometry.padding_w};
 }
 
-// The gradient of the input is a convolution of the output's, with filters turned round.
-WinogradExtents turned(const WinogradExtents& e) {
+// The gradient of the input is a convolution of the output's gradient with the filters rotated by 180 degrees.
+WinogradExtents of_backward_data(const WinogradExtents& e) {
   return {e.images, e.out_h, e.out_w, e.filters, e.in_h, e.in_w, e.channels, 2 - e.padding_h, 2 - e.padding_w};
 }
 
@@ -24,7 +30,7 @@ bool WinogradConvolution::suits(const ConvolutionShape& shape) {
   const bool possible = g.kernel_h == 3 && g.kernel_w == 3 && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
                         g.dilation_w == 1 && g.padding_h <= 2 && g.padding_w <= 2 && g.groups == 1;
   if (!possible) return false;
-  // The time of a pass, in multiply-adds of it; the transforms as measured on two cores with AVX2.
+  // The cost of a pass in units of one multiply-add; that of the transforms was measured on two cores with AVX2.
   constexpr double transform_of_number = 32, transform_of_filter = 2000;
   const auto number = [](std::int64_t value) { return static_cast<double>(value); };
   const auto whole = [&](std::int64_t value, std::int64_t step) { return number((value + step - 1) / step * step); };
@@ -37,18 +43,18 @@ bool WinogradConvolution::suits(const ConvolutionShape& shape) {
 }
 
 WinogradConvolution::WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradKernels& kernels)
-    : forth_(extents_of(shape)), back_(turned(forth_)), backend_(backend), kernels_(kernels) {}
+    : forward_(extents_of(shape)), backward_(of_backward_data(forward_)), backend_(backend), kernels_(kernels) {}
 
 Tensor WinogradConvolution::workspace(std::int64_t numbers) const {
   return {backend_.allocate(static_cast<std::size_t>(numbers) * sizeof(float)), DType::f32, {numbers}};
 }
 
-const float* WinogradConvolution::packed(const Tensor& w, bool back) const {
+const float* WinogradConvolution::transformed(const Tensor& w, bool back) const {
   auto& [filters, of_back, revision] = w.derived<FilterCache>().winograd;
   if (filters && of_back == back && revision == w.storage->revision()) return filters.read<float>();
-  const WinogradExtents& e = back ? back_ : forth_;
+  const WinogradExtents& e = back ? backward_ : forward_;
   filters = workspace(std::int64_t{winograd_planes * winograd_panel} * e.channels * winograd_panels(e.filters));
-  kernels_.transform_filters(w.read<float>(), filters.write<float>(), forth_.filters, forth_.channels, back);
+  kernels_.transform_filters(w.read<float>(), filters.write<float>(), forward_.filters, forward_.channels, back);
   of_back = back;
   revision = w.storage->revision();
   return filters.read<float>();
@@ -61,16 +67,16 @@ void WinogradConvolution::convolve(const float* from, const float* filters, cons
 }
 
 void WinogradConvolution::forward(const float* x, const Tensor& w, const float* bias, float* y) {
-  convolve(x, packed(w, false), bias, y, forth_);
+  convolve(x, transformed(w, false), bias, y, forward_);
 }
 
 void WinogradConvolution::backward_data(const float* dy, const Tensor& w, float* dx) {
-  convolve(dy, packed(w, true), nullptr, dx, back_);
+  convolve(dy, transformed(w, true), nullptr, dx, backward_);
 }
 
 void WinogradConvolution::backward_weights(const float* x, const float* dy, float* dw) {
-  const Tensor tiles = workspace(kernels_.backward_weights_workspace(forth_));
-  kernels_.backward_weights(x, dy, dw, forth_, tiles.write<float>());
+  const Tensor tiles = workspace(kernels_.backward_weights_workspace(forward_));
+  kernels_.backward_weights(x, dy, dw, forward_, tiles.write<float>());
 }
 
 }  // namespace sn::cpu

@@ -8,7 +8,7 @@ namespace sn::cpu {
 
 class WinogradConvolution final : public Convolution {
  public:
-  // Whether it can be used for a shape, and is worth its transforms.
+  // Whether it can compute this shape, and saves more time than its transforms take.
   static bool suits(const ConvolutionShape& shape);
 
   WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradKernels& kernels);
@@ -19,10 +19,10 @@ class WinogradConvolution final : public Convolution {
 
  private:
   Tensor workspace(std::int64_t numbers) const;
-  const float* packed(const Tensor& w, bool back) const;
+  const float* transformed(const Tensor& w, bool back) const;
   void convolve(const float* from, const float* filters, const float* bias, float* to, const WinogradExtents&) const;
 
-  WinogradExtents forth_, back_;
+  WinogradExtents forward_, backward_;
   Backend& backend_;
   const WinogradKernels& kernels_;
 };

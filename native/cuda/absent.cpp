@@ -4,6 +4,18 @@
 #include "cuda/presence.h"
 
 namespace sn::cuda {
+namespace {
+
+std::unique_ptr<Backend> make_backend() {
+  throw Error(ErrorCode::device, "device", "device \"cuda\" cannot be used: " + availability().reason);
+}
+
+}  // namespace
+
+const Device& device() {
+  static constexpr Device cuda{"cuda", make_backend};
+  return cuda;
+}
 
 Availability availability() {
   const Presence found = presence();
@@ -13,10 +25,6 @@ Availability availability() {
   availability.reason = "this addon was built without a CUDA compiler: install the CUDA toolkit (nvcc 12 or newer) and run "
                         "npm rebuild spherenet; " + found.summary;
   return availability;
-}
-
-std::unique_ptr<Backend> make_backend() {
-  throw Error(ErrorCode::device, "device", "device \"cuda\" cannot be used: " + availability().reason);
 }
 
 }  // namespace sn::cuda

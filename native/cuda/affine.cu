@@ -14,7 +14,7 @@ __device__ __forceinline__ Pack<T, width> coefficients(const T* values, std::int
   return pack;
 }
 
-// Reads x once, writes y once: 2 T, the floor.
+// Reads x once, writes y once: 2 T.
 template <typename T, int width>
 struct Affine {
   const T* x;
@@ -33,7 +33,7 @@ struct Affine {
 };
 
 // sum(dy), sum(dy x) and dx in one pass. Reads dy once and, for dscale, x; writes dx where it is wanted: 3 T for all
-// three, the floor.
+// three.
 template <typename T, int channels>
 struct AffineBackward {
   using State = Sums<2>;
@@ -76,7 +76,8 @@ struct SaveCoefficientGradients {
 
 }  // namespace
 
-void CudaBackend::affine_forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& y) {
+void CudaBackend::affine_forward(const Tensor& x, const OptionalTensor& scale, const OptionalTensor& shift,
+                                 const Tensor& y) {
   by_column(x, [&](auto tag, auto of_column) {
     using T = decltype(tag);
     constexpr int width = decltype(of_column)::value;
@@ -85,10 +86,11 @@ void CudaBackend::affine_forward(const Tensor& x, const Tensor& scale, const Ten
   });
 }
 
-void CudaBackend::affine_backward(const Tensor& x, const Tensor& scale, const Tensor& dy, const Tensor& dx,
-                                  const Tensor& dscale, const Tensor& dshift) {
+void CudaBackend::affine_backward(const Tensor& x, const OptionalTensor& scale, const Tensor& dy,
+                                  const OptionalTensor& dx, const OptionalTensor& dscale,
+                                  const OptionalTensor& dshift) {
   if (!dscale && !dshift) {
-    if (dx) affine_forward(dy, scale, Tensor{}, dx);
+    if (dx) affine_forward(dy, scale, {}, dx);
     return;
   }
   by_column(x, [&](auto tag, auto of_column) {

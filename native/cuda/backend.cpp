@@ -105,17 +105,22 @@ Availability look() {
   return found;
 }
 
-}  // namespace
-
-Availability availability() {
-  static const Availability found = look();
-  return found;
-}
-
 std::unique_ptr<Backend> make_backend() {
   const Availability found = availability();
   if (!found.available) throw Error(ErrorCode::device, "device", "device \"cuda\" cannot be used: " + found.reason);
   return std::make_unique<CudaBackend>();
+}
+
+}  // namespace
+
+const Device& device() {
+  static constexpr Device cuda{"cuda", make_backend};
+  return cuda;
+}
+
+Availability availability() {
+  static const Availability found = look();
+  return found;
 }
 
 CudaBackend::CudaBackend() : memory_(std::make_shared<DeviceMemory>()) {
@@ -135,8 +140,13 @@ CudaBackend::CudaBackend() : memory_(std::make_shared<DeviceMemory>()) {
   uploads_ = std::make_unique<UploadSlots>(stream_);
 }
 
+// Whatever fails here has no one left to be told.
 CudaBackend::~CudaBackend() {
-  if (capture_) end_capture();
+  if (capture_) {
+    cudaGraph_t unfinished = nullptr;
+    cudaStreamEndCapture(stream_, &unfinished);
+    if (unfinished != nullptr) cudaGraphDestroy(unfinished);
+  }
   cudaStreamSynchronize(stream_);
   uploads_.reset();
   gemm_.reset();
@@ -170,12 +180,6 @@ MemoryStats CudaBackend::memory_stats() const {
 
 std::shared_ptr<Storage> CudaBackend::allocate(std::size_t bytes) { return allocate_storage(*this, allocator_, bytes); }
 
-Tensor CudaBackend::scratch(DType dtype, const Shape& shape) {
-  Tensor tensor{nullptr, dtype, shape};
-  tensor.storage = allocate(tensor.bytes());
-  return tensor;
-}
-
 // From pageable memory: the runtime has taken the bytes in before it returns.
 void CudaBackend::write(const void* host, const Tensor& to) {
   require_no_capture("write");
@@ -193,12 +197,6 @@ void CudaBackend::read(const Tensor& from, void* host) {
 void CudaBackend::copy(const Tensor& from, const Tensor& to) {
   if (to.bytes() == 0) return;
   check(cudaMemcpyAsync(to.write<void>(), from.read<void>(), to.bytes(), cudaMemcpyDeviceToDevice, stream_), "copy");
-}
-
-// oneDNN's, and for cuDNN there is no need: on CUDA, plain convolution is the peer.
-std::vector<double> CudaBackend::benchmark_convolution(const Tensor&, const Tensor&, const Tensor&, const ConvGeometry&,
-                                                       int) {
-  throw Error(ErrorCode::device, "device", "the bare library's convolution is timed on the cpu only");
 }
 
 }  // namespace sn::cuda

@@ -1,6 +1,7 @@
-// Batch normalisation in four passes over memory: moments and normalisation forward, sums and gradient backward. What
-// belongs to channels stays on the device.
+// Epilogues of operators, of which batch normalisation is the largest part, in four passes over memory: moments and
+// result forward, sums and gradient backward. What belongs to channels stays on the device.
 #include <cmath>
+#include <type_traits>
 
 #include "cuda/backend.h"
 #include "cuda/reduce.h"
@@ -22,7 +23,7 @@ struct Moments {
 };
 
 // Differences are taken from the mean so far, from the first row at the start: no cancellation where the mean is far
-// from zero. Reads x once: 1 T, the floor.
+// from zero. Reads x once: 1 T.
 template <typename T, int channels>
 struct FoldMoments {
   using State = Moments;
@@ -95,28 +96,42 @@ struct ColumnNormalization {
   __device__ T normalized(int i, T x) const {
     return math::normalized(x, mean.values[i], scale.values[i], shift.values[i]);
   }
-  // The gradient behind the ReLU, if any. Whether that was open follows from x, which is at hand, as y is not.
+  // The gradient behind the ReLU, if any.
   template <bool relu>
   __device__ T passed(int i, T x, T dy) const {
     if constexpr (relu) return math::relu_gradient(normalized(i, x), dy);
     return dy;
   }
 };
+// Where there is no normalisation.
+struct ColumnIdentity {
+  template <typename Arrays>
+  __device__ ColumnIdentity(const Arrays&, std::int64_t) {}
+  template <typename T>
+  __device__ T normalized(int, T x) const {
+    return x;
+  }
+};
 
-// y = (x - mean) gamma / deviation + beta, not below `floor`. Reads x once, writes y once: 2 T, the floor of the pass.
-template <typename T, int width>
-struct Normalize {
+// y = normalised x (+ residual), not below `floor`. Reads x and the residual once, writes y once: 2 T, with residual 3 T.
+template <typename T, bool with_normalization, bool with_residual, int width>
+struct ApplyEpilogue {
   const T* x;
   NormalizationArrays<T> normalization;
+  const T* residual;
   T* y;
   T floor;
 
   __device__ void operator()(const ColumnThread& at) const {
-    const ColumnNormalization<T, width> column(normalization, at.column);
+    const std::conditional_t<with_normalization, ColumnNormalization<T, width>, ColumnIdentity> column(normalization,
+                                                                                                       at.column);
     for (std::int64_t row = at.row; row < at.end; row += at.step) {
       Pack<T, width> pack = load<width>(x + at.index(row));
+      Pack<T, width> skipped{};
+      if constexpr (with_residual) skipped = load<width>(residual + at.index(row));
       for (int i = 0; i < width; ++i) {
-        const T value = column.normalized(i, pack.values[i]);
+        T value = column.normalized(i, pack.values[i]);
+        if constexpr (with_residual) value += skipped.values[i];
         pack.values[i] = value < floor ? floor : value;
       }
       store(y + at.index(row), pack);
@@ -124,29 +139,43 @@ struct Normalize {
   }
 };
 
-// Sums of g and of g (x - mean). Reads x and dy: 2 T, the floor of the pass.
-template <typename T, bool relu, int channels>
+// What decides whether a gradient passes: nothing, or the ReLU's argument. That follows from x, and from the residual
+// where one was added. Both are at hand, as y is not.
+enum class Mask { none, relu, relu_of_sum };
+
+// Sums of g, which is dy where the ReLU was open, and of g (x - mean). Reads x and dy: 2 T. With a residual, which the
+// mask reads, g is written for the pass that follows: 4 T.
+template <typename T, Mask mask, int channels>
 struct FoldGradient {
   using State = Sums<2>;
   static constexpr int width = channels;
 
   const T* x;
   const T* dy;
+  const T* residual;
+  T* passed;  // g
   NormalizationArrays<T> normalization;
 
   template <typename States>
   __device__ void add(const Run& run, const States& states) const {
     T plain[width] = {}, weighted[width] = {};
     const ColumnNormalization<T, width> column(normalization, run.column);
-    SN_UNROLL(2)
+    SN_UNROLL(mask == Mask::relu_of_sum ? 1 : 2)
     for (int row = 0; row < run.rows; ++row) {
       const std::int64_t index = run.index(row);
-      const Pack<T, width> gradient = load<width>(dy + index);
+      Pack<T, width> g = load<width>(dy + index);
       const Pack<T, width> input = load<width>(x + index);
+      if constexpr (mask == Mask::relu_of_sum) {
+        const Pack<T, width> skipped = load<width>(residual + index);
+        for (int i = 0; i < width; ++i) {
+          g.values[i] = math::relu_gradient(column.normalized(i, input.values[i]) + skipped.values[i], g.values[i]);
+        }
+        store(passed + index, g);
+      }
       for (int i = 0; i < width; ++i) {
-        const T g = column.template passed<relu>(i, input.values[i], gradient.values[i]);
-        plain[i] += g;
-        weighted[i] += g * (input.values[i] - column.mean.values[i]);
+        const T value = column.template passed<mask == Mask::relu>(i, input.values[i], g.values[i]);
+        plain[i] += value;
+        weighted[i] += value * (input.values[i] - column.mean.values[i]);
       }
     }
     for (int i = 0; i < width; ++i) states[i].merge({{double(plain[i]), double(weighted[i])}});
@@ -174,7 +203,7 @@ struct SaveGradients {
   }
 };
 
-// dx = scale g + slope (x - mean) + offset. Reads x and dy, writes dx: 3 T, the floor of the pass.
+// dx = scale g + slope (x - mean) + offset. Reads x and dy, writes dx: 3 T.
 template <typename T, bool relu, int width>
 struct Gradient {
   const T* x;
@@ -212,16 +241,24 @@ void by_flag(bool flag, Function&& function) {
   if (flag) return function(std::true_type{});
   function(std::false_type{});
 }
+template <Mask mask>
+using MaskTag = std::integral_constant<Mask, mask>;
+template <typename Function>
+void by_mask(Mask mask, Function&& function) {
+  switch (mask) {
+    case Mask::none: return function(MaskTag<Mask::none>{});
+    case Mask::relu: return function(MaskTag<Mask::relu>{});
+    case Mask::relu_of_sum: return function(MaskTag<Mask::relu_of_sum>{});
+  }
+}
 
-}  // namespace
-
-void CudaBackend::batch_statistics(const Tensor& x, const BatchStatistics& statistics) {
+void take_statistics(CudaBackend& device, const Tensor& x, const BatchStatistics& statistics) {
   by_column(x, [&](auto tag, auto of_column) {
     using T = decltype(tag);
     using Fold = FoldMoments<T, decltype(of_column)::value>;
     const ColumnLayout layout = fold_layout(all_rows(x), Fold::width);
-    const Tensor partials = scratch(DType::f64, partials_shape<Fold>(layout));
-    fold_columns("batchNorm", stream_, layout, Fold{x.read<T>()},
+    const Tensor partials = device.scratch(DType::f64, partials_shape<Fold>(layout));
+    fold_columns("batchNorm", device.stream(), layout, Fold{x.read<T>()},
                  SaveStatistics<T>{statistics.mean.write<T>(), statistics.variance.write<T>(),
                                    statistics.running_mean.write<T>(), statistics.running_variance.write<T>(),
                                    statistics.momentum},
@@ -229,51 +266,71 @@ void CudaBackend::batch_statistics(const Tensor& x, const BatchStatistics& stati
   });
 }
 
-void CudaBackend::normalize(const Tensor& x, const Normalization& normalization, const Tensor& y) {
-  by_column(x, [&](auto tag, auto of_column) {
-    using T = decltype(tag);
-    constexpr int width = decltype(of_column)::value;
-    const T floor = normalization.relu ? T(0) : -T(HUGE_VAL);
-    for_each_column("batchNorm", stream_, all_rows(x), width,
-                    Normalize<T, width>{x.read<T>(), arrays<T>(normalization), y.write<T>(), floor});
-  });
-}
-
-void CudaBackend::normalize_backward(const Tensor& x, const Normalization& normalization, const Tensor& dy,
-                                     const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
-                                     const Tensor& slopes) {
+// Writes dgamma, dbeta, the slopes [2, C] of dx: by x, and its offset; and, with a mask of a sum, the gradient passed on.
+void fold_gradients(CudaBackend& device, const Tensor& dy, const EpilogueGradient& epilogue, Mask mask,
+                    const Tensor& passed, const Tensor& slopes) {
+  const Tensor& x = epilogue.y;
+  const Normalization& normalization = epilogue.normalization;
   const std::int64_t channels = x.shape.back();
   by_column(x, [&](auto tag, auto of_column) {
     using T = decltype(tag);
     const SaveGradients<T> save{normalization.gamma.read<T>(),
                                 normalization.variance.read<T>(),
-                                dgamma.write<T>(),
-                                dbeta.write<T>(),
+                                epilogue.dgamma.write<T>(),
+                                epilogue.dbeta.write<T>(),
                                 slopes.write<T>(),
                                 slopes.write<T>() + channels,
                                 normalization.eps,
                                 static_cast<double>(x.count() / channels)};
-    by_flag(normalization.relu, [&](auto relu) {
-      using Fold = FoldGradient<T, decltype(relu)::value, decltype(of_column)::value>;
+    by_mask(mask, [&](auto chosen) {
+      using Fold = FoldGradient<T, decltype(chosen)::value, decltype(of_column)::value>;
       const ColumnLayout layout = fold_layout(all_rows(x), Fold::width);
-      const Tensor partials = scratch(DType::f64, partials_shape<Fold>(layout));
-      fold_columns("batchNormBackward", stream_, layout, Fold{x.read<T>(), dy.read<T>(), arrays<T>(normalization)},
-                   save, partials);
+      const Tensor partials = device.scratch(DType::f64, partials_shape<Fold>(layout));
+      const Fold fold{x.read<T>(), dy.read<T>(), epilogue.residual.read<T>(), passed.write<T>(), arrays<T>(normalization)};
+      fold_columns("batchNormBackward", device.stream(), layout, fold, save, partials);
     });
   });
-  if (dx) normalized_gradient({x, normalization, slopes}, dy, dx);
 }
 
-void CudaBackend::normalized_gradient(const NormalizedGradient& of, const Tensor& dy, const Tensor& dx) {
+}  // namespace
+
+void CudaBackend::batch_norm_forward(const Tensor& x, const Tensor& y, const Epilogue& epilogue) {
+  if (epilogue.statistics) take_statistics(*this, x, *epilogue.statistics);
+  if (!epilogue) return;
+  if (!epilogue.normalization && !epilogue.residual) return relu_forward(x, y);
+  by_column(x, [&](auto tag, auto of_column) {
+    using T = decltype(tag);
+    constexpr int width = decltype(of_column)::value;
+    const T floor = epilogue.relu ? T(0) : -T(HUGE_VAL);
+    const T* residual = epilogue.residual.read<T>();
+    const auto apply = [&](auto function) { for_each_column("batchNorm", stream_, all_rows(x), width, function); };
+    if (!epilogue.normalization) {
+      return apply(ApplyEpilogue<T, false, true, width>{x.read<T>(), {}, residual, y.write<T>(), floor});
+    }
+    by_flag(static_cast<bool>(epilogue.residual), [&](auto with_residual) {
+      apply(ApplyEpilogue<T, true, decltype(with_residual)::value, width>{
+          x.read<T>(), arrays<T>(*epilogue.normalization), residual, y.write<T>(), floor});
+    });
+  });
+}
+
+void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& dx, const EpilogueGradient& epilogue) {
+  const Tensor slopes = scratch(dy.dtype, {2, dy.shape.back()});
+  const bool masks_sum = epilogue.relu && epilogue.residual;
+  const Mask mask = masks_sum ? Mask::relu_of_sum : epilogue.relu ? Mask::relu : Mask::none;
+  // Behind the mask of a sum lies the residual's gradient; dx can hold it where nobody asks for it.
+  const Tensor passed = !masks_sum ? Tensor{} : epilogue.dresidual ? epilogue.dresidual : dx;
+  fold_gradients(*this, dy, epilogue, mask, passed, slopes);
+  if (epilogue.dresidual && !masks_sum) copy(dy, epilogue.dresidual);
+  const Tensor& g = masks_sum ? passed : dy;
   by_column(dy, [&](auto tag, auto of_column) {
     using T = decltype(tag);
     constexpr int width = decltype(of_column)::value;
-    by_flag(of.normalization.relu, [&](auto relu) {
-      const T* slopes = of.slopes.read<T>();
+    by_flag(mask == Mask::relu, [&](auto relu) {
       for_each_column("batchNormBackward", stream_, all_rows(dy), width,
-                      Gradient<T, decltype(relu)::value, width>{of.y.read<T>(), dy.read<T>(),
-                                                                arrays<T>(of.normalization), slopes,
-                                                                slopes + dy.shape.back(), dx.write<T>()});
+                      Gradient<T, decltype(relu)::value, width>{
+                          epilogue.y.read<T>(), g.read<T>(), arrays<T>(epilogue.normalization), slopes.read<T>(),
+                          slopes.read<T>() + dy.shape.back(), dx.write<T>()});
     });
   });
 }

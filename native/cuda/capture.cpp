@@ -2,6 +2,7 @@
 // intermediate results' places free.
 #include "cuda/capture.h"
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
@@ -22,7 +23,7 @@ class CudaGraph final : public CapturedGraph {
 
   void replay(const std::vector<double>& scalars) override {
     if (scalars.size() != static_cast<std::size_t>(scalars_)) {
-      throw Error(ErrorCode::option, "scalars", "the graph takes " + std::to_string(scalars_) + " scalars numbers, but got " +
+      throw Error(ErrorCode::option, "scalars", "the graph takes " + std::to_string(scalars_) + " dynamic scalars, but got " +
                                                     std::to_string(scalars.size()));
     }
     if (!scalars.empty()) {
@@ -46,7 +47,7 @@ DynamicScalar CudaBackend::dynamic_scalar(double value) {
   if (!capture_) return {value, nullptr};
   if (capture_->used == Capture::most_scalars) {
     throw Error(ErrorCode::device, "cudaGraph",
-                "a captured graph takes at most " + std::to_string(Capture::most_scalars) + " scalars numbers");
+                "a captured graph takes at most " + std::to_string(Capture::most_scalars) + " dynamic scalars");
   }
   return {value, static_cast<const double*>(capture_->slots->data()) + capture_->used++};
 }
@@ -68,6 +69,9 @@ void CudaBackend::begin_capture() {
   // Relaxed: memory may be allocated meanwhile, and other threads may prepare batches.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginCapture");
   allocator_ = std::make_shared<Allocator>(memory_, Reuse::pinned);
+  // Those of graphs that are gone.
+  const auto expired = [](const std::weak_ptr<Allocator>& pool) { return pool.expired(); };
+  pools_.erase(std::remove_if(pools_.begin(), pools_.end(), expired), pools_.end());
   pools_.push_back(allocator_);
   capture_ = std::move(capture);
 }

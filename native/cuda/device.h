@@ -1,13 +1,15 @@
-// The CUDA device as the binding sees it: whether it can be used here, and the backend. Nothing of CUDA is named, so
-// that an addon built without nvcc (absent.cpp) looks the same.
+// The CUDA device as the binding sees it: its registration, and whether it can be used here. Nothing of CUDA is named,
+// so that an addon built without nvcc (absent.cpp) looks the same.
 #pragma once
 
-#include <memory>
+#include <cstdint>
 #include <string>
 
-#include "core/backend.h"
+#include "core/device.h"
 
 namespace sn::cuda {
+
+const Device& device();
 
 struct Availability {
   bool compiled;   // the addon has the device at all
@@ -23,8 +25,5 @@ struct Availability {
 };
 
 Availability availability();
-
-// Throws Error(device) with the reason where it is not available.
-std::unique_ptr<Backend> make_backend();
 
 }  // namespace sn::cuda

@@ -17,7 +17,7 @@ __device__ double row_norm(const T* row, const int columns) {
   return sqrt(row_sum(squares));
 }
 
-// Reads the matrix once: 1 T, the floor. `norms` may be null.
+// Reads the matrix once: 1 T. `norms` may be null.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
     measure_kernel(const T* matrix, const int columns, const double eps, double* norms, T* inverse_norms) {
@@ -55,7 +55,7 @@ struct Lengthening {
   }
 };
 
-// Reads rows and gradients, again from cache, and writes the gradients: 3 T, the floor.
+// Reads rows and gradients, again from cache, and writes the gradients: 3 T.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
     project_kernel(const T* matrix, const T* inverse_norms, const Lengthening<T> length, T* gradients,

@@ -10,9 +10,9 @@ namespace sn::cuda {
 
 constexpr int element_threads = 256;
 
-// Enough blocks to fill the largest devices; each thread takes several elements where there are more.
+// Enough blocks for twice what runs at once; each thread takes several elements where there are more.
 inline unsigned element_blocks(std::int64_t count) {
-  constexpr std::int64_t most = 132 * 16;
+  constexpr std::int64_t most = layout_multiprocessors * 16;
   return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div<std::int64_t>(count, element_threads), 1, most));
 }
 

@@ -58,27 +58,27 @@ __device__ __forceinline__ void map_elements(std::int64_t count, T* to, const Fu
   const std::int64_t packs = count / pack_size<T>;
   for (std::int64_t pack = global_id(); pack < packs; pack += global_count()) {
     const std::int64_t first = pack * pack_size<T>;
-    store_pack(to + first, map_pack<T>(function, first, load_pack(from + first)...));
+    store(to + first, map_pack<T>(function, first, load<pack_size<T>>(from + first)...));
   }
   const std::int64_t last = packs * pack_size<T> + global_id();
   if (last < count) to[last] = function(last, from[last]...);
 }
 
-// Reads each source once, writes the target once: 2 T or 3 T, the floor.
+// Reads each source once, writes the target once: 2 T or 3 T.
 template <typename T, typename Function, typename... Sources>
 __global__ void __launch_bounds__(element_threads)
     map_kernel(std::int64_t count, T* to, Function function, Sources... from) {
   map_elements(count, to, function, from...);
 }
 
-// Reads x once, writes y once: 2 T, the floor.
+// Reads x once, writes y once: 2 T.
 template <typename T>
 __global__ void __launch_bounds__(element_threads)
     scale_by_kernel(std::int64_t count, T* y, const T* factor, const T* x) {
   map_elements(count, y, Scale<T>{*factor}, x);
 }
 
-// Reads x once, writes y once: 2 T, the floor. The mask is made anew wherever it is needed.
+// Reads x once, writes y once: 2 T. The mask is made anew wherever it is needed.
 template <typename T>
 __global__ void __launch_bounds__(element_threads)
     dropout_kernel(std::int64_t count, T* y, DynamicScalar seed, std::int32_t threshold, T factor, const T* x) {
@@ -100,13 +100,13 @@ void map(const char* op, cudaStream_t stream, const Tensor& to, const Function& 
 
 // The sum ---------------------------------------------------------------------------------------------------------
 
-// Reads x once: 1 T, the floor. Blocks leave one partial sum each, and a single block is enough for those.
+// Reads x once: 1 T. Blocks leave one partial sum each, and a single block is enough for those.
 template <typename From, typename To>
 __global__ void __launch_bounds__(element_threads) sum_kernel(std::int64_t count, const From* x, To* sums) {
   const std::int64_t packs = count / pack_size<From>;
   double sum = 0;
   for (std::int64_t pack = global_id(); pack < packs; pack += global_count()) {
-    const Packed<From> values = load_pack(x + pack * pack_size<From>);
+    const Packed<From> values = load<pack_size<From>>(x + pack * pack_size<From>);
     for (int i = 0; i < pack_size<From>; ++i) sum += static_cast<double>(values.values[i]);
   }
   const std::int64_t last = packs * pack_size<From> + global_id();
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(element_threads) sum_kernel(std::int64_t count
 }
 
 constexpr std::int64_t sum_packs_a_thread = 8;
-constexpr std::int64_t most_sum_blocks = 132 * 8;
+constexpr std::int64_t most_sum_blocks = layout_multiprocessors * 8;
 
 template <typename T>
 unsigned sum_blocks(std::int64_t count) {
@@ -145,7 +145,7 @@ struct PositiveBackward {
 
 // Channels --------------------------------------------------------------------------------------------------------
 
-// Reads the copied channels once, writes them once: the floor, in whole units of memory.
+// Reads the copied channels once, writes them once, in whole units of memory.
 template <typename Unit>
 struct CopyChannels {
   const Unit* from;

@@ -17,19 +17,19 @@ template <typename From, typename To>
 struct Cast {
   const From* from;
   To* to;
-  __device__ void operator()(std::int64_t i) const { to[i] = static_cast<To>(from[i]); }
+  __device__ void operator()(std::int64_t i) const { to[i] = math::convert<To>(from[i]); }
 };
 
 }  // namespace
 
-void CudaBackend::fill(double value, const Tensor& to) {
+void CudaBackend::fill(double value, const AnyTensor& to) {
   by_any_dtype(to.dtype, [&](auto tag) {
     using T = decltype(tag);
-    for_each_element("fill", stream_, to.count(), Fill<T>{to.write<T>(), static_cast<T>(value)});
+    for_each_element("fill", stream_, to.count(), Fill<T>{to.write<T>(), math::convert<T>(value)});
   });
 }
 
-void CudaBackend::cast(const Tensor& from, const Tensor& to) {
+void CudaBackend::cast(const AnyTensor& from, const AnyTensor& to) {
   by_any_dtype(from.dtype, [&](auto from_tag) {
     by_any_dtype(to.dtype, [&](auto to_tag) {
       using From = decltype(from_tag);

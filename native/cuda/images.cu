@@ -55,7 +55,7 @@ void UploadSlots::give_back(std::unique_ptr<UploadSlot> slot) {
 
 namespace {
 
-// Writes each output pixel once; reads at most one byte for it. 5 bytes an element, the floor.
+// Writes each output pixel once; reads at most one byte for it. 5 bytes an element.
 struct PlaceImages {
   const std::uint8_t* pixels;
   const ImagePlacement* placements;

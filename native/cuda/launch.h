@@ -1,4 +1,7 @@
 // The one way to start a kernel: launch({op, stream, grid, block}, kernel, arguments...).
+//
+// Comments at kernels count what they move from and to memory in T, the size of one of their tensors: "Reads x once,
+// writes y once: 2 T". Unless they say otherwise, that is the minimum memory traffic of the operator.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +16,10 @@ struct Launch {
   dim3 grid, block;
   std::size_t shared_bytes = 0;
 };
+
+// Layouts are made for the largest devices, those of 132 multiprocessors, on all devices: sums then have the same order
+// and the same result on each of them.
+constexpr std::int64_t layout_multiprocessors = 132;
 
 // How many pieces of `size` cover `count`.
 template <typename T>

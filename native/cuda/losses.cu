@@ -1,27 +1,17 @@
-// Softmax, angular softmax and accuracy. A block takes one sample; a second launch sums over the samples in a fixed
-// order. Products are fp32: they are few, and small angles need the digits.
+// Softmax and angular softmax. A block takes one sample; a second launch sums over the samples in a fixed order. Products
+// are fp32: they are few, and small angles need the digits.
 #include <limits>
 
 #include "cuda/backend.h"
 #include "cuda/directions.h"
+#include "cuda/labels.h"
 #include "math/margin.h"
 #include "math/softmax.h"
 
 namespace sn::cuda {
 namespace {
 
-// Of the block's sample. One from outside the classes reads within them, and its loss is NaN.
-struct Label {
-  int index;
-  bool valid;
-};
-
-__device__ Label read_label(const std::int32_t* labels, int classes) {
-  const int label = labels[blockIdx.x];
-  const int index = label < 0 ? 0 : label < classes ? label : classes - 1;
-  return {index, index == label};
-}
-
+// NaN for a label that is no class.
 __device__ double loss_of(const Label& label, double loss) { return label.valid ? loss : double(NAN); }
 
 // sum(exp(logit - highest)) with the highest logit found on the way. NaN never becomes the highest, but the sum.
@@ -50,11 +40,11 @@ struct RunningSoftmax {
   __device__ T probability(T logit, T inverse_sum) const { return math::exponential(logit - highest) * inverse_sum; }
 };
 
-// Reads the logits twice, the second time from cache, and writes their gradient: 2 T from memory, the floor.
+// Reads the logits twice, the second time from cache, and writes their gradient: 2 T from memory.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
-    cross_entropy_rows(const T* logits, const std::int32_t* labels, T* gradients, double* losses, const int classes,
-                       const double spread, const double peak) {
+    cross_entropy_rows(const T* logits, const std::int32_t* labels, T* gradients, double* losses, const int samples,
+                       const int classes, const double spread, const double peak) {
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * classes;
   const T* row = logits + first;
   const Label label = read_label(labels, classes);
@@ -79,7 +69,7 @@ __global__ void __launch_bounds__(most_row_threads)
     for (int k = 0; k < width; ++k) {
       const T own_peak = j + k == label.index ? T(peak) : T(0);
       pack.values[k] = math::cross_entropy_gradient(softmax.probability(pack.values[k], share), T(spread), own_peak,
-                                                    T(gridDim.x));
+                                                    T(samples));
     }
     store(gradients + first + j, pack);
   }
@@ -98,12 +88,13 @@ struct AngularTensors {
   T* norm_gradients;
   double* losses;
   double* angles;
-  int classes;
+  int samples, classes;
 };
 
 template <typename G>
 struct AngularLogits {
   G g;
+  Margin margin_function;
   double margin;
   double radius;
   DynamicScalar annealing;
@@ -140,7 +131,7 @@ __device__ AngularRow<T> angular_row(const AngularTensors<T>& tensors, const Ang
                     tensors.inv_feature_norms[sample], static_cast<T>(magnitude)};
   if (threadIdx.x == 0) {
     const T s = cosines_from<1>(tensors, row, row.label.index).values[0];
-    const auto found = math::target_value(how.g, s, how.margin, how.annealing.get());
+    const auto found = math::target_value(how.g, s, how.margin_function, how.margin, how.annealing.get());
     target[0] = found.value;
     target[1] = found.slope;
     tensors.angles[sample] = math::pi / 2 - double(math::angle_of(s).a);
@@ -158,7 +149,7 @@ __device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, co
   for (int j = own.first; j < tensors.classes; j += own.step) {
     auto pack = cosines_from<width>(tensors, row, j);
     for (int k = 0; k < width; ++k) {
-      const T value = math::angular_value(how.g, pack.values[k]).value;
+      const T value = how.g.of_cosine(pack.values[k]).value;
       pack.values[k] = row.magnitude * (j + k == row.label.index ? row.target.value : value);
     }
     softmax.add(pack);
@@ -167,9 +158,9 @@ __device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, co
   return softmax;
 }
 
-// Reads the products twice, the second time from cache, and writes cosines, logits and gradients: 4 T from memory, the
-// floor. The angles are computed twice, which costs less than to write them in between. The 1: left to itself, the
-// compiler spills registers of float64 to fit more blocks.
+// Reads the products twice, the second time from cache, and writes cosines, logits and gradients: 4 T from memory. The
+// angles are computed twice, which costs less than to write them in between. The 1: left to itself, the compiler spills
+// registers of float64 to fit more blocks.
 template <typename T, typename G, int width>
 __global__ void __launch_bounds__(most_row_threads, 1)
     angular_rows(const AngularTensors<T> tensors, const AngularLogits<G> how) {
@@ -182,12 +173,12 @@ __global__ void __launch_bounds__(most_row_threads, 1)
     const auto cosines = cosines_from<width>(tensors, row, j);
     Pack<T, width> logits, slopes;
     for (int k = 0; k < width; ++k) {
-      const auto plain = math::angular_value(how.g, cosines.values[k]);
+      const auto plain = how.g.of_cosine(cosines.values[k]);
       const bool is_target = j + k == row.label.index;
       const T value = is_target ? row.target.value : plain.value;
       const T slope = is_target ? row.target.slope : plain.slope;
       const T probability = softmax.probability(row.magnitude * value, share);
-      const T gradient = math::cross_entropy_gradient(probability, T(0), T(is_target), T(gridDim.x));
+      const T gradient = math::cross_entropy_gradient(probability, T(0), T(is_target), T(tensors.samples));
       norm_gradient += double(gradient) * double(value);
       slopes.values[k] = slope * (gradient * row.magnitude);
       logits.values[k] = row.magnitude * plain.value;
@@ -202,7 +193,7 @@ __global__ void __launch_bounds__(most_row_threads, 1)
   tensors.norm_gradients[blockIdx.x] = how.radius > 0 ? T(0) : static_cast<T>(norm_gradient);
 }
 
-// v = u / (|x| |w|) times the gradient of the loss. Reads u, writes v: 2 T, the floor.
+// v = u / (|x| |w|) times the gradient of the loss. Reads u, writes v: 2 T.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
     scale_gradients(const T* gradients, const T* inv_feature_norms, const T* inv_weight_norms, const T* outer,
@@ -218,30 +209,9 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
-// 1 where fewer than `top` classes are ahead of the label's, else 0. Ties go to the lower class; a NaN is ahead of
-// every number. Reads the logits once: 1 T, the floor.
-template <typename T, int width>
-__global__ void __launch_bounds__(most_row_threads)
-    find_correct(const T* logits, const std::int32_t* labels, double* correct, const int classes, const int top) {
-  const T* row = logits + static_cast<std::int64_t>(blockIdx.x) * classes;
-  const Label label = read_label(labels, classes);
-  const T own_logit = row[label.index];
-  const Columns<width> own;
-  int ahead = 0;
-  for (int j = own.first; j < classes; j += own.step) {
-    const auto pack = load<width>(row + j);
-    for (int k = 0; k < width; ++k) {
-      const T logit = pack.values[k];
-      ahead += !(logit <= own_logit) || (logit == own_logit && j + k < label.index);
-    }
-  }
-  ahead = row_sum(ahead);
-  if (threadIdx.x == 0) correct[blockIdx.x] = label.valid && ahead < top;
-}
-
 }  // namespace
 
-void CudaBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
+void CudaBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
                                         const Tensor& loss, const Tensor& dlogits) {
   constexpr auto op = "softmax_cross_entropy";
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
@@ -249,15 +219,15 @@ void CudaBackend::softmax_cross_entropy(const Tensor& logits, const Tensor& labe
   by_column(logits, [&](auto tag, auto width) {
     using T = decltype(tag);
     launch_rows({op, stream_, logits.shape, width}, cross_entropy_rows<T, decltype(width)::value>, logits.read<T>(),
-                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(classes),
-                label_smoothing / double(classes), 1 - label_smoothing);
+                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch),
+                static_cast<int>(classes), label_smoothing / double(classes), 1 - label_smoothing);
   });
   sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
 }
 
-void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const Tensor& labels, const Tensor& loss,
-                                          const Tensor& logits, const Tensor& theta, const AngularSoftmaxSaved& saved,
-                                          const AngularSoftmaxOptions& options) {
+void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const IndexTensor& labels,
+                                          const Tensor& loss, const Tensor& logits, const Tensor& theta,
+                                          const AngularSoftmaxSaved& saved, const AngularSoftmaxOptions& options) {
   constexpr auto op = "angular_softmax_forward";
   const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
   const Tensor feature_norms = scratch(DType::f64, {batch});
@@ -279,11 +249,12 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
                                     saved.norm_gradient.write<T>(),
                                     losses_and_angles.write<double>(),
                                     losses_and_angles.write<double>() + batch,
+                                    static_cast<int>(batch),
                                     static_cast<int>(classes)};
-    math::by_angular<T>(options.angular, options.k, [&](const auto& g) {
-      using G = std::decay_t<decltype(g)>;
-      launch_rows({op, stream_, logits.shape, width}, angular_rows<T, G, decltype(width)::value>, tensors,
-                  AngularLogits<G>{g, options.margin, options.radius, annealing});
+    math::by_angular<T>(options.angular, [&](auto type) {
+      using G = typename decltype(type)::type;
+      const AngularLogits<G> how{G::make(options.k), options.margin_function, options.margin, options.radius, annealing};
+      launch_rows({op, stream_, logits.shape, width}, angular_rows<T, G, decltype(width)::value>, tensors, how);
     });
   });
   sum_into(op, stream_, losses_and_angles, DividedBy{double(batch)}, loss, theta);
@@ -291,7 +262,7 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
 
 // With v_ij = u_ij / (|x_i| |w_j|): dx = v w and dw = v' x without their parts along x and w, and dL/d|x| along x.
 void CudaBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
-                                           const Tensor& dloss, const Tensor& dx, const Tensor& dw) {
+                                           const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw) {
   constexpr auto op = "angular_softmax_backward";
   const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
   const Tensor scaled = scratch(x.dtype, {batch, classes});
@@ -312,17 +283,6 @@ void CudaBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, con
   });
   if (dx) project_gradients(op, stream_, x, saved.inv_feature_norm, {saved.norm_gradient, dloss}, dx);
   if (dw) project_gradients(op, stream_, w, saved.inv_weight_norm, {}, dw);
-}
-
-void CudaBackend::count_correct(const Tensor& logits, const Tensor& labels, int top, const Tensor& correct) {
-  constexpr auto op = "count_correct";
-  const Tensor found = scratch(DType::f64, {logits.shape[0]});
-  by_column(logits, [&](auto tag, auto width) {
-    using T = decltype(tag);
-    launch_rows({op, stream_, logits.shape, width}, find_correct<T, decltype(width)::value>, logits.read<T>(),
-                labels.read<std::int32_t>(), found.write<double>(), static_cast<int>(logits.shape[1]), top);
-  });
-  sum_into(op, stream_, found, DividedBy{1}, correct);
 }
 
 }  // namespace sn::cuda

@@ -16,8 +16,8 @@ struct RepeatRow {
 
 }  // namespace
 
-void CudaBackend::matmul(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool transpose_a,
-                         bool transpose_b) {
+void CudaBackend::matmul(const Tensor& a, const Tensor& b, const OptionalTensor& bias, const Tensor& c,
+                         bool transpose_a, bool transpose_b) {
   by_dtype(c.dtype, [&](auto tag) {
     using T = decltype(tag);
     T* out = c.write<T>();

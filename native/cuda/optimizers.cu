@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// Reads four tensors and writes three: 7 T, the floor.
+// Reads four tensors and writes three: 7 T.
 template <typename T>
 struct Adam {
   struct Operands {
@@ -125,7 +125,7 @@ struct SgdBase {
   math::SgdFactors<T> factors;
 };
 
-// Reads three tensors and writes two: 5 T, the floor.
+// Reads three tensors and writes two: 5 T.
 template <typename T>
 struct Momentum : SgdBase<T> {
   template <int count>
@@ -140,7 +140,7 @@ struct Momentum : SgdBase<T> {
   }
 };
 
-// Reads two tensors and writes one: 3 T, the floor.
+// Reads two tensors and writes one: 3 T.
 template <typename T>
 struct Descent : SgdBase<T> {
   template <int count>
@@ -161,7 +161,7 @@ void update_all(const char* op, cudaStream_t stream, const std::vector<Tensor>& 
   });
 }
 
-// Sum of squares of each chunk, in float64: a gradient of 1e20 has a norm. Reads the tensors once: 1 T, the floor.
+// Sum of squares of each chunk, in float64: a gradient of 1e20 has a norm. Reads the tensors once: 1 T.
 template <typename T>
 __global__ void __launch_bounds__(threads) sum_squares(const TensorTable<const T*> table, double* partials) {
   constexpr int width = pack_size<T>;

@@ -4,7 +4,7 @@
 namespace sn::cuda {
 namespace {
 
-// Reads w, again from cache, and writes its rows brought to unit length: 2 T, the floor. A zero row stays zero, and so
+// Reads w, again from cache, and writes its rows brought to unit length: 2 T. A zero row stays zero, and so
 // is its inverse norm.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(most_row_threads)
 }
 
 // In: the Gram matrix; out: 4 (gram - I) / |w_row|, and the row's squares of gram - I. No inverse norms: 1. Reads the
-// matrix, writes it: 2 T, the floor.
+// matrix, writes it: 2 T.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
     differ_from_identity(T* gram, const T* inverse_norms, double* row_squares, const int rows) {

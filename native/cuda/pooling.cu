@@ -128,7 +128,7 @@ __device__ __forceinline__ void take_window(const T* image, const ColumnThread& 
   }
 }
 
-// Reads x once (windows that overlap meet it in the cache), writes y and the index: the floor.
+// Reads x once (windows that overlap meet it in the cache), writes y and the index.
 template <typename T, typename Index, int width>
 struct MaxPool {
   const T* x;
@@ -153,7 +153,7 @@ struct MaxPool {
   }
 };
 
-// Reads x once (windows that overlap meet it in the cache), writes y: the floor.
+// Reads x once (windows that overlap meet it in the cache), writes y.
 template <typename T, int width>
 struct AveragePool {
   const T* x;
@@ -208,7 +208,7 @@ struct AverageShare {
   }
 };
 
-// Reads dy (and the index) once: pixels under the same window meet it in the cache; writes dx: the floor.
+// Reads dy (and the index) once: pixels under the same window meet it in the cache; writes dx.
 template <typename Share>
 struct PoolBackward {
   Share share;
@@ -238,7 +238,7 @@ struct PoolBackward {
 
 // Whole images ----------------------------------------------------------------------------------------------------
 
-// Reads x once: 1 T, the floor.
+// Reads x once: 1 T.
 template <typename T, int channels>
 struct FoldPixels {
   using State = Sums<1>;
@@ -264,7 +264,7 @@ struct SaveMean {
   }
 };
 
-// Reads dy, writes dx: 1 T, the floor.
+// Reads dy, writes dx: 1 T.
 template <typename T, int width>
 struct SpreadMean {
   const T* dy;
@@ -305,15 +305,15 @@ Tensor CudaBackend::max_pool2d_forward(const Tensor& x, const Tensor& y, const W
   return index;
 }
 
-void CudaBackend::max_pool2d_backward(const Tensor& dy, const Tensor& workspace, const Tensor& dx,
+void CudaBackend::max_pool2d_backward(const Tensor& dy, const AnyTensor& saved, const Tensor& dx,
                                       const Window& window) {
   by_column(dx, [&](auto tag, auto of_column) {
-    by_index(workspace.dtype, [&](auto index_tag) {
+    by_index(saved.dtype, [&](auto index_tag) {
       using T = decltype(tag);
       using Index = decltype(index_tag);
       using Share = MaxShare<T, Index, decltype(of_column)::value>;
       for_each_column("maxPool2dBackward", stream_, images_of(dx), Share::width,
-                      PoolBackward<Share>{{dy.read<T>(), workspace.read<Index>()}, dx.write<T>(),
+                      PoolBackward<Share>{{dy.read<T>(), saved.read<Index>()}, dx.write<T>(),
                                           pools_of(dx, dy, window)});
     });
   });

@@ -8,7 +8,7 @@
 
 #include <cuda_runtime.h>
 
-#include "math/angular.h"
+#include "math/macros.h"
 
 #if defined(SN_EMULATION)
 #include "cuda/emulation/primitives.h"
@@ -71,7 +71,7 @@ __device__ __forceinline__ std::int64_t global_id() {
 }
 __device__ __forceinline__ std::int64_t global_count() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
 
-// Several elements moved by one instruction; both sides aligned to its size.
+// Several elements moved by one instruction; their addresses are multiples of the pack's size.
 template <typename T, int count>
 struct alignas(sizeof(T) * count) Pack {
   T values[count];
@@ -81,13 +81,13 @@ constexpr int pack_size = 16 / static_cast<int>(sizeof(T));
 template <typename T>
 using Packed = Pack<T, pack_size<T>>;
 
-template <typename T>
-__device__ __forceinline__ Packed<T> load_pack(const T* from) {
-  return *reinterpret_cast<const Packed<T>*>(from);
+template <int count, typename T>
+__device__ __forceinline__ Pack<T, count> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, count>*>(from);
 }
-template <typename T>
-__device__ __forceinline__ void store_pack(T* to, const Packed<T>& pack) {
-  *reinterpret_cast<Packed<T>*>(to) = pack;
+template <typename T, int count>
+__device__ __forceinline__ void store(T* to, const Pack<T, count>& pack) {
+  *reinterpret_cast<Pack<T, count>*>(to) = pack;
 }
 
 }  // namespace sn::cuda

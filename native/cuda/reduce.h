@@ -25,16 +25,6 @@ __device__ __forceinline__ T block_sum(T value) {
   return total;
 }
 
-// `width` channels side by side, moved at once.
-template <int width, typename T>
-__device__ __forceinline__ Pack<T, width> load(const T* from) {
-  return *reinterpret_cast<const Pack<T, width>*>(from);
-}
-template <typename T, int width>
-__device__ __forceinline__ void store(T* to, const Pack<T, width>& pack) {
-  *reinterpret_cast<Pack<T, width>*>(to) = pack;
-}
-
 // Calls function(T{}, std::integral_constant<int, width>{}) for the floating type T of x and the widest pack that
 // divides its channels.
 template <typename Function>
@@ -128,7 +118,7 @@ template <typename Function>
 void for_each_column(const char* op, cudaStream_t stream, const RowGroups& extents, int width,
                      const Function& function) {
   if (extents.groups * extents.rows * extents.channels == 0) return;
-  constexpr std::int64_t most_blocks = 132 * 16;  // the largest devices, twice
+  constexpr std::int64_t most_blocks = layout_multiprocessors * 16;  // all that run at once, twice
   const ColumnLayout layout = column_layout(extents, width, 1, most_blocks);
   launch({op, stream, layout.blocks(), column_threads}, apply_to_columns<Function>, layout, function);
 }
@@ -158,7 +148,7 @@ struct Run {
 constexpr int run_rows = 32;
 
 inline ColumnLayout fold_layout(const RowGroups& extents, int width) {
-  constexpr std::int64_t most_blocks = 132 * 3;  // what the largest devices run at once, at 80 registers a thread
+  constexpr std::int64_t most_blocks = layout_multiprocessors * 3;  // all that run at once, at 80 registers a thread
   return column_layout(extents, width, 8, most_blocks);
 }
 
@@ -171,8 +161,8 @@ struct ThreadStates {
   __device__ auto& operator[](int i) const { return shared[i * column_threads + thread]; }
 };
 
-// From the last row to the first: what wrote the rows went the other way, and its end is still in the L2 cache. Whoever
-// reads them next finds their start there.
+// From the last row to the first. The kernel that wrote the rows ended with the last ones: they are still in the L2 cache.
+// This one ends with the first, which the next kernel then finds there.
 template <typename Fold, typename States>
 __device__ __forceinline__ void fold_rows(const ColumnThread& at, const Fold& fold, const States& states) {
   const std::int64_t rows = (at.end - at.row + at.step - 1) / at.step;

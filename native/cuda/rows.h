@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(most_row_threads)
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < count; i += most_row_threads) sum += own[i];
   sum = block_sum<most_row_threads>(sum);
-  if (threadIdx.x == 0) *(blockIdx.x == 0 ? outputs.first : outputs.second) = static_cast<Out>(finish(sum));
+  if (threadIdx.x == 0) *(blockIdx.x == 0 ? outputs.first : outputs.second) = math::convert<Out>(finish(sum));
 }
 
 // first[0] = finish(sum of the values), of any dtype; with a second, values is [2, count] and has a row for each.

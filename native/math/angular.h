@@ -1,142 +1,58 @@
 // The angular functions g, written in a = asin(s) = pi/2 - theta with s = cos(theta), so that no arccos is ever
 // formed: near s = 0, where activations live, 1 - (2/pi) arccos(s) loses a quarter of float32's digits.
 // Paper: eq. 2-4. Everything is inline, branch-free and stateless, for host vectorisers and for CUDA alike.
+//
+// A new g is a struct here and a place in AngularFunctions. It has
+//   name                     as users write it
+//   parameters               how many numbers a filter its constants take; make(k), load() and store() of them
+//   value(a)                 g, |a| <= pi/2
+//   gradient(a, sine)        dg/ds = dg/da / sine, where sine is that of the angle by which g is differentiated
+//   curvature_gradient(a)    dg/dk, where it has parameters
+// and derives from SavesCosine or SavesAngle, which say what SphereConv's forward saves of s for its backward.
 #pragma once
 
 #include <cmath>
 
-#if defined(__CUDACC__)
-#define SN_HD __host__ __device__ __forceinline__
-#else
-// Static, so that copies compiled for different instruction sets never merge at link time.
-#define SN_HD static inline __attribute__((always_inline))
-#endif
-#if defined(__CUDACC__)
-#define SN_HD_MEMBER __host__ __device__ __forceinline__
-#else
-#define SN_HD_MEMBER inline __attribute__((always_inline))
-#endif
+#include "math/elementary.h"
+#include "math/registry.h"
 
 namespace sn {
 
-enum class Angular : int { linear = 0, cosine = 1, sigmoid = 2 };
-enum class Positive : int { softplus = 0, absolute = 1 };
+// Which g: its place in math::AngularFunctions.
+enum class Angular : int {};
 
 namespace math {
-#if defined(SN_ISA)
-// Member functions cannot be static: a namespace per instruction set keeps their symbols apart.
-inline namespace SN_ISA {
-#endif
 
-constexpr double pi = 3.14159265358979323846;
+// The constants of each filter's g in rows of `stride` numbers, one column a filter.
+template <typename T>
+struct FilterBlock {
+  const T* values;
+  int stride;
+};
 
-// What loops clamp with: variables that nobody writes. GCC 12 makes one vminps or vmaxps of a clamp at a variable, but
-// a compare and a blend of one at a constant.
-#if defined(__CUDACC__)
-#define SN_BOUND constexpr double
-#else
-#define SN_BOUND inline double
-#endif
-SN_BOUND greatest_cosine = 1;
-SN_BOUND least_cosine = -1;
-SN_BOUND greatest_tangent_argument = 7.85;
-SN_BOUND least_tangent_argument = -7.85;
-// ds/dtheta is unbounded at the poles although the operator's gradient is not (MATHS: backward).
+SN_BEGIN_ISA
+
+// ds/dtheta is unbounded at the poles although the operator's gradient is not (docs/maths.md).
 SN_BOUND sine_floor = 1e-3;
 // The same where s comes from a product of rounded operands (TF32, bfloat16), whose error is that large.
 SN_BOUND rounded_sine_floor = 1e-2;
 
-// A NaN stays one.
+// sin(theta): (1-s)(1+s) keeps the digits that 1 - s*s loses.
 template <typename T>
-SN_HD T at_most(T x, double bound) {
-  const T most = T(bound);
-  return most < x ? most : x;
-}
-template <typename T>
-SN_HD T at_least(T x, double bound) {
-  const T least = T(bound);
-  return least > x ? least : x;
+SN_HD T sine_of_theta(T s) {
+  return square_root((T(1) - s) * (T(1) + s));
 }
 
-SN_HD float square_root(float x) { return sqrtf(x); }
-SN_HD double square_root(double x) { return sqrt(x); }
-
-// theta as the operators need it: a = asin(s) = pi/2 - theta, and sin(theta) = cos(a). Take the members one by one:
-// GCC 12 does not vectorise a loop that hands the whole struct on.
+// theta as the losses need it: a = asin(s), and sin(theta) = cos(a).
 template <typename T>
 struct Angle {
   T a;
   T sine;
 };
-
-// Around 0 an odd minimax polynomial, beyond |s| = 1/2 the same one of the half angle: one root, no division, no
-// branch. float32: relative error below 3e-7 (test/native/math_test.cpp). What rounding leaves beyond 1 counts as 1.
-SN_HD float arcsine(float s) {
-  const float magnitude = at_most(fabsf(s), greatest_cosine);
-  const bool outer = magnitude > 0.5f;
-  const float z = outer ? 0.5f - 0.5f * magnitude : magnitude * magnitude;
-  const float root = outer ? sqrtf(z) : magnitude;
-  float p = 0.0421663086365568f;
-  p = p * z + 0.024179514601518463f;
-  p = p * z + 0.045470375966875955f;
-  p = p * z + 0.07495297643102046f;
-  p = p * z + 0.16666752482011812f;
-  const float half = root + root * (z * p);
-  return copysignf(outer ? float(pi / 2) - 2.0f * half : half, s);
-}
-SN_HD double arcsine(double s) { return asin(at_least(at_most(s, greatest_cosine), least_cosine)); }
-
-// |a| <= pi/2. float32: relative error below 3e-7.
-SN_HD float sine_of(float a) {
-  const float z = a * a;
-  float p = 2.605780641611391e-06f;
-  p = p * z - 0.0001980960290374591f;
-  p = p * z + 0.008333066246109902f;
-  p = p * z - 0.16666659550429028f;
-  return a + a * (z * p);
-}
-SN_HD double sine_of(double a) { return sin(a); }
-
-// sin(theta) = cos(a), |a| <= pi/2. float32: error below 2e-7, half of which rounding a makes at the poles anyway.
-SN_HD float sine_of_theta(float a) {
-  const float z = a * a;
-  float p = 2.319438654239498e-05f;
-  p = p * z - 0.0013855927186953055f;
-  p = p * z + 0.04166398945520803f;
-  p = p * z - 0.499999322930693f;
-  return p * z + 1.0f;
-}
-SN_HD double sine_of_theta(double a) { return cos(a); }
-
-// (1-s)(1+s) keeps the digits that 1 - s*s loses.
 template <typename T>
 SN_HD Angle<T> angle_of(T s) {
-  return {arcsine(s), square_root((T(1) - s) * (T(1) + s))};
+  return {arcsine(s), sine_of_theta(s)};
 }
-
-// tanh(v) as a fraction, so that what is divided further costs one division. float32: a minimax rational function of
-// degree 7/8 on [-7.85, 7.85], beyond which tanh is 1 but for 3e-7; relative error below 5e-7, exact at 0, never NaN
-// for a number.
-template <typename T>
-struct Fraction {
-  T numerator;
-  T denominator;
-};
-SN_HD Fraction<float> hyperbolic_tangent(float v) {
-  const float x = at_least(at_most(v, greatest_tangent_argument), least_tangent_argument);
-  const float z = x * x;
-  float p = 1.6842484910739586e-05f;
-  p = p * z + 0.004311305470764637f;
-  p = p * z + 0.18812628090381622f;
-  p = p * z + 1.4539722204208374f;
-  float q = 3.6485451460066542e-07f;
-  q = q * z + 0.00034994800807908177f;
-  q = q * z + 0.034711103886365891f;
-  q = q * z + 0.672782301902771f;
-  q = q * z + 1.4539724588394165f;
-  return {x * p, q};
-}
-SN_HD Fraction<double> hyperbolic_tangent(double v) { return {tanh(v), 1.0}; }
 
 // Rounding can leave |s| a little above 1. A NaN stays one, to be reported where the loss is read.
 template <typename T>
@@ -150,20 +66,112 @@ SN_HD T floored(T sine) {
   return sine > least ? sine : least;
 }
 
-// Each g offers, of a and sin(theta): value, gradient = dg/ds and, where it has one, curvature_gradient = dg/dk.
+template <bool rounded, typename T>
+SN_HD T trusted_sine(T sine) {
+  if constexpr (rounded) return at_least(sine, rounded_sine_floor);
+  return sine;
+}
 
 template <typename T>
-struct Linear {  // g = 1 - 2 theta / pi
+struct ValueAndSlope {
+  T value;
+  T slope;  // d value / d s
+};
+
+// A g without parameters.
+template <typename G, typename T>
+struct WithoutParameters {
+  static constexpr int parameters = 0;
+  static SN_HD_MEMBER G make(double) { return G(); }
+  static SN_HD_MEMBER G load(const FilterBlock<T>&, int) { return G(); }
+  SN_HD_MEMBER void store(T*, int) const {}
+  SN_HD_MEMBER T curvature_gradient(T) const { return T(0); }
+};
+
+// Backward reads s, clamped. Members go by scalars: GCC 12 does not vectorise a loop that hands a struct on.
+template <typename G, typename T>
+struct SavesCosine {
+  static SN_HD_MEMBER T saved(T s) { return clamp_cosine(s); }
+  static SN_HD_MEMBER T cosine(T s) { return s; }
+  SN_HD_MEMBER T saved_value(T s) const { return own().value(arcsine(s)); }
+  template <bool rounded>
+  SN_HD_MEMBER T saved_gradient(T s) const {
+    return own().gradient(arcsine(s), trusted_sine<rounded>(sine_of_theta(s)));
+  }
+  SN_HD_MEMBER T saved_curvature_gradient(T s) const { return own().curvature_gradient(arcsine(s)); }
+  SN_HD_MEMBER ValueAndSlope<T> of_cosine(T s) const {
+    return {own().saved_value(s), own().template saved_gradient<false>(s)};
+  }
+
+ private:
+  SN_HD_MEMBER const G& own() const { return static_cast<const G&>(*this); }
+};
+
+// Backward reads a = asin(s): cos(theta) = sin(a) and sin(theta) = cos(a) cost less than a second asin(s), and a has
+// the digits near the poles that s lacks.
+template <typename G, typename T>
+struct SavesAngle {
+  static SN_HD_MEMBER T saved(T s) { return arcsine(s); }
+  static SN_HD_MEMBER T cosine(T a) { return sine_of(a); }
+  SN_HD_MEMBER T saved_value(T a) const { return own().value(a); }
+  template <bool rounded>
+  SN_HD_MEMBER T saved_gradient(T a) const {
+    return own().gradient(a, trusted_sine<rounded>(cosine_of(a)));
+  }
+  SN_HD_MEMBER T saved_curvature_gradient(T a) const { return own().curvature_gradient(a); }
+  SN_HD_MEMBER ValueAndSlope<T> of_cosine(T s) const {
+    const Angle<T> angle = angle_of(s);
+    return {own().value(angle.a), own().gradient(angle.a, angle.sine)};
+  }
+
+ private:
+  SN_HD_MEMBER const G& own() const { return static_cast<const G&>(*this); }
+};
+
+template <typename T>
+struct Linear : WithoutParameters<Linear<T>, T>, SavesCosine<Linear<T>, T> {  // g = 1 - 2 theta / pi
+  static constexpr const char* name = "linear";
   SN_HD_MEMBER T value(T a) const { return T(2 / pi) * a; }
   SN_HD_MEMBER T gradient(T, T sine) const { return T(2 / pi) / floored(sine); }
 };
 
 template <typename T>
-struct Sigmoid {  // g = c tanh(a / 2k), c = 1 / tanh(pi / 4k): eq. 4 in a form that cannot overflow
-  // c and its k-gradient depend on k alone: computed once a filter, in float64 (make_sigmoid).
+struct Cosine : WithoutParameters<Cosine<T>, T>, SavesCosine<Cosine<T>, T> {  // g = cos theta
+  static constexpr const char* name = "cosine";
+  SN_HD_MEMBER T value(T a) const { return sine_of(a); }
+  SN_HD_MEMBER T gradient(T a, T sine) const { return cosine_of(a) / floored(sine); }
+  // g = s and dg/ds = 1 exactly, without an angle.
+  SN_HD_MEMBER T saved_value(T s) const { return s; }
+  template <bool>
+  SN_HD_MEMBER T saved_gradient(T) const {
+    return T(1);
+  }
+};
+
+template <typename T>
+struct Sigmoid : SavesAngle<Sigmoid<T>, T> {  // g = c tanh(a / 2k), c = 1 / tanh(pi / 4k): eq. 4, which could overflow
+  static constexpr const char* name = "sigmoid";
+  static constexpr int parameters = 3;
+  // c and its k-gradient depend on k alone: computed once a filter, in float64.
   T half_inverse_k;
   T c;
   T dc_dk;
+
+  static SN_HD_MEMBER Sigmoid make(double curvature) {
+    // Far below what float32 tells from a step function; smaller ones would make 1/k infinite.
+    const double k = curvature > 1e-12 ? curvature : 1e-12;
+    const double quarter = pi / (4 * k);
+    const double hyperbolic_sine = sinh(quarter < 300 ? quarter : 300.0);
+    return of(T(1 / (2 * k)), T(1 / tanh(quarter)), T(pi / (4 * k * k) / (hyperbolic_sine * hyperbolic_sine)));
+  }
+  static SN_HD_MEMBER Sigmoid load(const FilterBlock<T>& block, int o) {
+    return of(block.values[o], block.values[block.stride + o], block.values[2 * block.stride + o]);
+  }
+  SN_HD_MEMBER void store(T* column, int stride) const {
+    column[0] = half_inverse_k;
+    column[stride] = c;
+    column[2 * stride] = dc_dk;
+  }
 
   SN_HD_MEMBER T value(T a) const {
     const Fraction<T> t = hyperbolic_tangent(a * half_inverse_k);
@@ -181,42 +189,39 @@ struct Sigmoid {  // g = c tanh(a / 2k), c = 1 / tanh(pi / 4k): eq. 4 in a form 
     return (dc_dk * t.numerator - T(2) * c * half_inverse_k * v * inverse *
                                       ((t.denominator - t.numerator) * (t.denominator + t.numerator))) * inverse;
   }
+
+ private:
+  static SN_HD_MEMBER Sigmoid of(T half_inverse_k, T c, T dc_dk) {
+    Sigmoid g;
+    g.half_inverse_k = half_inverse_k;
+    g.c = c;
+    g.dc_dk = dc_dk;
+    return g;
+  }
 };
 
+// In the order of their codes, which is that of `angularOperators` in lib/ops.
 template <typename T>
-SN_HD Sigmoid<T> make_sigmoid(double curvature) {
-  // Far below what float32 tells from a step function; smaller ones would make 1/k infinite.
-  const double k = curvature > 1e-12 ? curvature : 1e-12;
-  const double quarter = pi / (4 * k);
-  const double hyperbolic_sine = sinh(quarter < 300 ? quarter : 300.0);
-  return {T(1 / (2 * k)), T(1 / tanh(quarter)), T(pi / (4 * k * k) / (hyperbolic_sine * hyperbolic_sine))};
+using AngularFunctions = TypeList<Linear<T>, Cosine<T>, Sigmoid<T>>;
+
+// Calls function(Type<G>{}) for the g of that code.
+template <typename T, typename Function>
+static inline void by_angular(Angular angular, Function&& function) {
+  by_index(AngularFunctions<T>(), static_cast<int>(angular), function);
 }
 
-template <typename T>
-struct Cosine {};  // g = s and dg/ds = 1 exactly: no angle is ever formed for it
+// The g of every filter of a SphereConv, as the loops of both devices take it: of filter o and of what is saved of s.
+template <typename G, typename T, bool rounded = false>
+struct FilterAngular {
+  FilterBlock<T> block;
 
-// 1 / |v| from |v|^2. Below eps the vector counts as zero: its inverse norm is 0, hence s = 0 exactly and the
-// gradient, which would be 1 / eps without bound on its direction, is 0 too. `add` is the authors' 1/sqrt(n + eps).
-template <typename T>
-SN_HD T guarded_inverse_norm(T squared, T eps, bool add) {
-  if (add) return T(1) / square_root(squared + eps);
-  return squared > eps * eps ? T(1) / square_root(squared) : T(0);
-}
+  static SN_HD_MEMBER T saved(T s) { return G::saved(s); }
+  static SN_HD_MEMBER T cosine(T saved) { return G::cosine(saved); }
+  SN_HD_MEMBER T value(int o, T saved) const { return G::load(block, o).saved_value(saved); }
+  SN_HD_MEMBER T gradient(int o, T saved) const { return G::load(block, o).template saved_gradient<rounded>(saved); }
+  SN_HD_MEMBER T curvature_gradient(int o, T saved) const { return G::load(block, o).saved_curvature_gradient(saved); }
+};
 
-// k > 0 from a free parameter p.
-template <typename T>
-SN_HD T positive_value(T p, Positive kind) {
-  if (kind == Positive::absolute) return (p < T(0) ? -p : p) + T(0.05);
-  return p > T(20) ? p : T(log1p(exp(p)));
-}
-template <typename T>
-SN_HD T positive_slope(T p, Positive kind) {
-  if (kind == Positive::absolute) return p < T(0) ? T(-1) : T(1);
-  return T(1) / (T(1) + T(exp(-p)));
-}
-
-#if defined(SN_ISA)
-}  // namespace SN_ISA
-#endif
+SN_END_ISA
 }  // namespace math
 }  // namespace sn

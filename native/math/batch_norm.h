@@ -1,7 +1,7 @@
 // What batch normalisation computes once a channel.
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {

@@ -2,7 +2,7 @@
 // has no radial part; a zero row has no direction and takes no gradient.
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {

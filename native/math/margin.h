@@ -1,28 +1,15 @@
-// The margin function g_m of GA-Softmax and its slope: g_m(theta) = g(m theta - j pi) - 2j with
-// j = min(floor(m theta / pi), m - 1), continuous and falling from 1 to 1 - 2m (MATHS: losses; paper: eq. 11).
+// Margins: what the losses make of g for the true class, with their slopes. A new margin is a struct here and a place in
+// MarginFunctions; apply(g, s, m) is monotone in theta. docs/maths.md: losses.
 #pragma once
 
 #include "math/angular.h"
 
 namespace sn {
+
+// Which margin: its place in math::MarginFunctions.
+enum class Margin : int {};
+
 namespace math {
-
-template <typename T>
-struct ValueAndSlope {
-  T value;
-  T slope;  // d value / d s
-};
-
-// g itself and dg/ds.
-template <typename T, typename G>
-SN_HD ValueAndSlope<T> angular_value(const G& g, T s) {
-  const Angle<T> angle = angle_of(s);
-  return {g.value(angle.a), g.gradient(angle.a, angle.sine)};
-}
-template <typename T>
-SN_HD ValueAndSlope<T> angular_value(const Cosine<T>&, T s) {
-  return {s, T(1)};
-}
 
 // The sector j of theta, by comparing s with cos(j pi / m): exact where an arccos would round across a border.
 template <typename T>
@@ -32,56 +19,63 @@ SN_HD int margin_sector(T s, double m) {
   return j;
 }
 
-template <typename T, typename G>
-SN_HD ValueAndSlope<T> margin_value(const G& g, T s, double m) {
-  const int j = margin_sector(s, m);
-  const Angle<T> angle = angle_of(s);
-  // The angle m theta - j pi, with the sine of theta itself: dg_m/ds = m g'(m theta - j pi) / sin(theta)
-  const T multiple = T(m) * angle.a + T((1 - m) * pi / 2 + j * pi);
-  return {g.value(multiple) - T(2 * j), T(m) * g.gradient(multiple, angle.sine)};
-}
+// GA-Softmax: g_m(theta) = g(m theta - j pi) - 2j with j = min(floor(m theta / pi), m - 1), continuous and falling from
+// 1 to 1 - 2m (paper: eq. 11).
+struct MultiplicativeMargin {
+  static constexpr const char* name = "multiplicative";
 
-// Linear: one straight line 1 - 2 m theta / pi, no sectors, any real m.
-template <typename T>
-SN_HD ValueAndSlope<T> margin_value(const Linear<T>& g, T s, double m) {
-  const Angle<T> angle = angle_of(s);
-  return {T(m) * g.value(angle.a) + T(1 - m), T(m) * g.gradient(angle.a, angle.sine)};
-}
-
-// Cosine: (-1)^j T_m(s) - 2j with slope (-1)^j m U_{m-1}(s), Chebyshev polynomials without a singularity.
-template <typename T>
-SN_HD ValueAndSlope<T> margin_value(const Cosine<T>&, T s, double m) {
-  T first_previous = T(1), first = s;          // T_0, T_1
-  T second_previous = T(0), second = T(1);     // U_-1, U_0
-  for (int degree = 1; degree < m; ++degree) {
-    const T first_next = T(2) * s * first - first_previous;
-    const T second_next = T(2) * s * second - second_previous;
-    first_previous = first;
-    first = first_next;
-    second_previous = second;
-    second = second_next;
+  template <typename T, typename G>
+  static SN_HD_MEMBER ValueAndSlope<T> apply(const G& g, T s, double m) {
+    const int j = margin_sector(s, m);
+    const Angle<T> angle = angle_of(s);
+    // The angle m theta - j pi, with the sine of theta itself: dg_m/ds = m g'(m theta - j pi) / sin(theta)
+    const T multiple = T(m) * angle.a + T((1 - m) * pi / 2 + j * pi);
+    return {g.value(multiple) - T(2 * j), T(m) * g.gradient(multiple, angle.sine)};
   }
-  const int j = margin_sector(s, m);
-  const T sign = (j % 2 == 0) ? T(1) : T(-1);
-  return {sign * first - T(2 * j), sign * T(m) * second};
+
+  // Linear: one straight line 1 - 2 m theta / pi, no sectors, any real m.
+  template <typename T>
+  static SN_HD_MEMBER ValueAndSlope<T> apply(const Linear<T>& g, T s, double m) {
+    const Angle<T> angle = angle_of(s);
+    return {T(m) * g.value(angle.a) + T(1 - m), T(m) * g.gradient(angle.a, angle.sine)};
+  }
+
+  // Cosine: (-1)^j T_m(s) - 2j with slope (-1)^j m U_{m-1}(s), Chebyshev polynomials without a singularity.
+  template <typename T>
+  static SN_HD_MEMBER ValueAndSlope<T> apply(const Cosine<T>&, T s, double m) {
+    T first_previous = T(1), first = s;          // T_0, T_1
+    T second_previous = T(0), second = T(1);     // U_-1, U_0
+    for (int degree = 1; degree < m; ++degree) {
+      const T first_next = T(2) * s * first - first_previous;
+      const T second_next = T(2) * s * second - second_previous;
+      first_previous = first;
+      first = first_next;
+      second_previous = second;
+      second = second_next;
+    }
+    const int j = margin_sector(s, m);
+    const T sign = (j % 2 == 0) ? T(1) : T(-1);
+    return {sign * first - T(2 * j), sign * T(m) * second};
+  }
+};
+
+// In the order of their codes, which is that of `margins` in lib/ops.
+using MarginFunctions = TypeList<MultiplicativeMargin>;
+
+template <typename T, typename G, typename... Margins>
+SN_HD ValueAndSlope<T> margin_value(TypeList<Margins...>, Margin margin, const G& g, T s, double m) {
+  ValueAndSlope<T> result{};
+  int index = 0;
+  ((index++ == static_cast<int>(margin) ? void(result = Margins::apply(g, s, m)) : void()), ...);
+  return result;
 }
 
 // The annealed target: (lambda g + g_m) / (1 + lambda).
 template <typename T, typename G>
-SN_HD ValueAndSlope<T> target_value(const G& g, T s, double m, double lambda) {
-  const ValueAndSlope<T> plain = angular_value(g, s), margin = margin_value(g, s, m);
-  const T kept = T(lambda / (1 + lambda)), taken = T(1 / (1 + lambda));
-  return {kept * plain.value + taken * margin.value, kept * plain.slope + taken * margin.slope};
-}
-
-// Calls function(g) for the angular function of that name.
-template <typename T, typename Function>
-void by_angular(Angular angular, double k, Function&& function) {
-  switch (angular) {
-    case Angular::linear: return function(Linear<T>{});
-    case Angular::cosine: return function(Cosine<T>{});
-    case Angular::sigmoid: return function(make_sigmoid<T>(k));
-  }
+SN_HD ValueAndSlope<T> target_value(const G& g, T s, Margin margin, double m, double lambda) {
+  const ValueAndSlope<T> plain = g.of_cosine(s), with_margin = margin_value(MarginFunctions(), margin, g, s, m);
+  const T share = T(lambda / (1 + lambda)), rest = T(1 / (1 + lambda));
+  return {share * plain.value + rest * with_margin.value, share * plain.slope + rest * with_margin.slope};
 }
 
 }  // namespace math

@@ -1,13 +1,11 @@
 // Mean and spread of a sample in pieces, without the cancellation of a plain sum of squares (Chan, Golub, LeVeque).
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {
-#if defined(SN_ISA)
-inline namespace SN_ISA {
-#endif
+SN_BEGIN_ISA
 
 // Takes `count` elements with that mean and sum of squared differences from it into a sample of `total` elements.
 SN_HD void merge_moments(double total, double& total_mean, double& total_spread, double count, double mean,
@@ -18,8 +16,6 @@ SN_HD void merge_moments(double total, double& total_mean, double& total_spread,
   total_spread += spread + difference * difference * (total * share);
 }
 
-#if defined(SN_ISA)
-}  // namespace SN_ISA
-#endif
+SN_END_ISA
 }  // namespace math
 }  // namespace sn

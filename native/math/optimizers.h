@@ -2,13 +2,11 @@
 // operations. What depends on the options alone is made once a step, in float64.
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {
-#if defined(SN_ISA)
-inline namespace SN_ISA {
-#endif
+SN_BEGIN_ISA
 
 template <typename T>
 struct AdamFactors {
@@ -83,8 +81,6 @@ SN_HD void sgd_update(const SgdFactors<T>& factors, T gradient, T& parameter, T&
   parameter -= factors.rate * (factors.direct * g + factors.ahead * v);
 }
 
-#if defined(SN_ISA)
-}  // namespace SN_ISA
-#endif
+SN_END_ISA
 }  // namespace math
 }  // namespace sn

@@ -4,13 +4,11 @@
 
 #include <cstdint>
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {
-#if defined(SN_ISA)
-inline namespace SN_ISA {
-#endif
+SN_BEGIN_ISA
 
 // splitmix64's finaliser: neighbouring seeds give unrelated keys.
 SN_HD std::uint64_t random_key(std::uint64_t seed) {
@@ -46,8 +44,6 @@ SN_HD std::int32_t dropout_threshold(double probability) {
   return std::int32_t(probability * (std::int32_t(1) << random_range_bits) + 0.5);
 }
 
-#if defined(SN_ISA)
-}  // namespace SN_ISA
-#endif
+SN_END_ISA
 }  // namespace math
 }  // namespace sn

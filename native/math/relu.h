@@ -1,7 +1,7 @@
 // max(0, x). The comparisons let a NaN through, to be seen in the loss.
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {
@@ -38,6 +38,28 @@ SN_HD Bfloat16 to_bfloat16(float value) {
   return {std::uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 SN_HD float to_float(Bfloat16 value) { return float_of(std::uint32_t(value.bits) << 16); }
+
+// From one element type to another. float64 goes to bfloat16 by way of float32.
+template <typename To, typename From>
+struct Converter {
+  static SN_HD_MEMBER To convert(From value) { return static_cast<To>(value); }
+};
+template <typename From>
+struct Converter<Bfloat16, From> {
+  static SN_HD_MEMBER Bfloat16 convert(From value) { return to_bfloat16(static_cast<float>(value)); }
+};
+template <typename To>
+struct Converter<To, Bfloat16> {
+  static SN_HD_MEMBER To convert(Bfloat16 value) { return static_cast<To>(to_float(value)); }
+};
+template <>
+struct Converter<Bfloat16, Bfloat16> {
+  static SN_HD_MEMBER Bfloat16 convert(Bfloat16 value) { return value; }
+};
+template <typename To, typename From>
+SN_HD To convert(From value) {
+  return Converter<To, From>::convert(value);
+}
 
 }  // namespace math
 }  // namespace sn

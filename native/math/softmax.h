@@ -1,7 +1,7 @@
 // Softmax and cross entropy, element by element.
 #pragma once
 
-#include "math/angular.h"
+#include "math/elementary.h"
 
 namespace sn {
 namespace math {

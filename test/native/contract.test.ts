@@ -1,26 +1,99 @@
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import nodeGypBuild from 'node-gyp-build';
 import ts from 'typescript';
-import { DisposedError, OptionError } from '../../lib/errors';
-import { native, packageRoot } from '../../lib/native';
+import { devices, precisions } from '../../lib/device';
+import { DisposedError, DTypeError, OptionError } from '../../lib/errors';
+import { native, packageRoot, packer } from '../../lib/native';
+import { angularOperators, marginFunctions, positivities } from '../../lib/ops';
+import { dtypes } from '../../lib/tensor';
 
 type Call = (...args: unknown[]) => unknown;
 const addon = native as unknown as Record<string, Call>;
 
-/** Method names of `interface Native`, read from the typings' source. */
-function declaredNames(): string[] {
+const typings = (() => {
   const file = path.join(packageRoot, 'typings', 'native.d.ts');
-  const source = ts.createSourceFile(file, ts.sys.readFile(file)!, ts.ScriptTarget.Latest);
-  const contract = source.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === 'Native');
-  return (contract as ts.InterfaceDeclaration).members.filter(ts.isMethodSignature).map((member) => (member.name as ts.Identifier).text);
+  return ts.createSourceFile(file, ts.sys.readFile(file)!, ts.ScriptTarget.Latest, true);
+})();
+
+function interfaceOf(name: string): ts.InterfaceDeclaration {
+  return typings.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === name) as ts.InterfaceDeclaration;
+}
+
+const methods = interfaceOf('Native').members.filter(ts.isMethodSignature);
+const declaredNames = methods.map((method) => method.name.getText());
+
+/** An argument as typings/native.d.ts declares it. */
+interface Argument {
+  name: string;
+  type: string;
+}
+
+/** The arguments of a method, with the tuples that it spreads in their places. */
+function argumentsOf(method: ts.MethodSignature): Argument[] {
+  return method.parameters.flatMap(({ name, type, dotDotDotToken }) =>
+    dotDotDotToken ? membersOf(type!) : [{ name: name.getText(), type: type!.getText() }],
+  );
+}
+
+function membersOf(type: ts.TypeNode): Argument[] {
+  if (ts.isUnionTypeNode(type)) {
+    // What may be left out, or be null as a whole.
+    const [given, without] = type.types;
+    const members = membersOf(given);
+    return without.getText().startsWith('Absent') ? members.map(({ name }) => ({ name, type: 'Optional' })) : members;
+  }
+  if (ts.isTypeReferenceNode(type)) {
+    const alias = typings.statements.find((node) => ts.isTypeAliasDeclaration(node) && node.name.text === type.getText());
+    return membersOf((alias as ts.TypeAliasDeclaration).type);
+  }
+  return (type as ts.TupleTypeNode).elements.flatMap((element) => {
+    const { name, type: inner, dotDotDotToken } = element as ts.NamedTupleMember;
+    return dotDotDotToken ? membersOf(inner) : [{ name: name.text, type: inner.getText() }];
+  });
+}
+
+/** How a C++ type reads in the typings. */
+const typeNames: Record<string, string> = {
+  Tensor: 'Handle', IndexTensor: 'Handle', AnyTensor: 'Handle', OptionalTensor: 'Optional', 'std::vector<Tensor>': 'Handle[]',
+  double: 'number', int: 'number', 'std::int64_t': 'number', 'std::uint64_t': 'number', bool: 'boolean', Positive: 'Code',
+};
+
+function fieldsOf(name: string): string[] {
+  const declaration = interfaceOf(name);
+  const inherited = (declaration.heritageClauses ?? []).flatMap(({ types }) => types.flatMap((type) => fieldsOf(type.getText())));
+  return [...inherited, ...declaration.members.map((member) => member.name!.getText())];
 }
 
 describe('the addon', () => {
   test('has exactly the functions that typings/native.d.ts declares', () => {
-    expect(Object.keys(addon).sort()).toEqual(declaredNames().sort());
+    const functions = Object.keys(addon).filter((name) => typeof addon[name] === 'function');
+    expect(functions.sort()).toEqual([...declaredNames].sort());
+  });
+
+  test.each(Object.entries(native.operators))('%s takes the arguments that the typings declare, in their order', (name, declared) => {
+    const expected = declared.map((text) => {
+      const [type, argument] = text.split(' ');
+      return { name: argument, type: typeNames[type] ?? type };
+    });
+    expect(argumentsOf(methods.find((method) => method.name.getText() === name)!)).toEqual(expected);
+  });
+
+  test.each(Object.entries(native.structs))('the numbers of %s are those of the typings, in their order', (name, fields) => {
+    expect(fieldsOf(name)).toEqual(fields);
+    expect(fieldsOf('NativeStructs')).toContain(name);
+  });
+
+  test('codes are places in the lists of lib/', () => {
+    expect(native.names).toEqual({
+      devices, dtypes, precisions, angular: angularOperators, margins: marginFunctions, positivities,
+    });
   });
 
   // lib/ checks what users pass; a mistake in lib/ must still not become a crash.
-  const taking = declaredNames().filter((name) => !['info', 'setErrorClasses'].includes(name));
+  const taking = declaredNames.filter((name) => !['info', 'setErrorClasses'].includes(name));
   const nonsense: [string, unknown][] = [
     ['nothing', undefined],
     ['null', null],
@@ -32,7 +105,7 @@ describe('the addon', () => {
   ];
   test.each(taking)('%s answers nonsense with an error', (name) => {
     for (const [, value] of nonsense) {
-      expect(() => addon[name](...Array<unknown>(20).fill(value))).toThrow();
+      expect(() => addon[name](...Array<unknown>(24).fill(value))).toThrow();
     }
     expect(() => addon[name]()).toThrow();
   });
@@ -43,6 +116,34 @@ describe('the addon', () => {
     native.release(handle);
     expect(() => { native.read(handle, new Float32Array(4)); }).toThrow(DisposedError);
     expect(() => { native.add(handle, handle, handle); }).toThrow(DisposedError);
+  });
+
+  test("another addon's handle is refused, not read", () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'spherenet-contract-'));
+    try {
+      const copy = path.join(folder, 'copy.node');
+      const { resolve } = nodeGypBuild as unknown as { resolve: (root: string) => string };
+      copyFileSync(resolve(packageRoot), copy);
+      const foreign = (createRequire(__filename)(copy) as typeof native).empty('cpu', 'f32', [4]);
+      const own = native.empty('cpu', 'f32', [4]);
+      expect(() => { native.add(own, foreign, own); }).toThrow(/native argument b must be a tensor handle/);
+      expect(() => { native.release(foreign); }).toThrow(OptionError);
+      native.release(own);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('tensors of a call must agree in their dtype, unless the operator declares otherwise', () => {
+    const [single, double, labels] = (['f32', 'f64', 'i32'] as const).map((dtype) => native.empty('cpu', dtype, [4]));
+    expect(() => { native.add(single, double, single); }).toThrow('b is f64, but the tensors before it are f32');
+    expect(() => { native.add(single, single, labels); }).toThrow('out must be f32 or f64, but is i32');
+    const options = packer('AdamOptions')({
+      learningRate: 1, beta1: 0, beta2: 0, eps: 1, weightDecay: 0, step: 1, decoupled: false,
+    });
+    expect(() => { native.adamStep([single, double], [single, double], [single, double], [single, double], options); }).toThrow(DTypeError);
+    expect(() => { native.globalNorm([single, double], single); }).toThrow(DTypeError);
+    for (const handle of [single, double, labels]) native.release(handle);
   });
 
   test('a released handle can be filled again, one in use cannot', () => {

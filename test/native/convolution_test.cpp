@@ -1,5 +1,5 @@
-// What is fastest on this processor, Winograd's algorithm or blocks of channels, gives what the direct convolution
-// gives on images as they are; so does Winograd's with every instruction set.
+// Every algorithm gives what oneDNN's direct convolution gives, Winograd's with every instruction set; and what is cached
+// of convolutions and filters has a bound.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -7,6 +7,7 @@
 #include "check.h"
 #include "cpu/backend.h"
 #include "cpu/dnnl.h"
+#include "cpu/filter_cache.h"
 #include "cpu/system_memory.h"
 #include "cpu/winograd.h"
 
@@ -61,9 +62,9 @@ struct Results {
 };
 
 Results run(Convolution& convolution, const Operands& operands) {
-  const auto room = [](const Tensor& tensor) { return std::vector<float>(static_cast<std::size_t>(tensor.count())); };
+  const auto like = [](const Tensor& tensor) { return std::vector<float>(static_cast<std::size_t>(tensor.count())); };
   const auto& [geometry, x, w, bias, dy] = operands;
-  Results results{room(dy), room(x), room(w)};
+  Results results{like(dy), like(x), like(w)};
   convolution.forward(x.read<float>(), w, bias.read<float>(), results.y.data());
   convolution.backward_data(dy.read<float>(), w, results.dx.data());
   convolution.backward_weights(x.read<float>(), dy.read<float>(), results.dw.data());
@@ -105,7 +106,7 @@ SN_TEST(fastest_agrees, "the fastest convolution is within 5e-6 of the direct on
   for (const Case& each : cases) {
     const Operands operands(fixture.backend, each);
     SN_CHECK(WinogradConvolution::suits(operands.shape()));
-    check_close(run(convolutions.of(operands.shape()), operands), fixture.direct(operands));
+    check_close(run(*convolutions.of(operands.shape()), operands), fixture.direct(operands));
   }
 }
 
@@ -121,7 +122,7 @@ SN_TEST(winograd_agrees, "Winograd's convolution is within 5e-6 of the direct on
   }
 }
 
-SN_TEST(filters_are_fresh, "what is kept of filters is made anew when they change, or are read in another shape") {
+SN_TEST(filters_are_fresh, "what is cached of filters is made anew when they change, or are read in another shape") {
   Fixture fixture;
   Operands operands(fixture.backend, {28, 17, 16, 10, 12, 1, 1}), other(fixture.backend, {28, 16, 17, 10, 12, 1, 1});
   const Results before = fixture.direct(operands);
@@ -136,6 +137,43 @@ SN_TEST(filters_are_fresh, "what is kept of filters is made anew when they chang
   WinogradConvolution other_convolution(other.shape(), fixture.backend, best_kernels().winograd);
   check_close(run(other_convolution, other), fixture.direct(other));
   check_close(run(convolution, operands), after);
+}
+
+SN_TEST(convolutions_are_bounded, "thousands of input sizes leave the convolutions of the latest, and those held live on") {
+  Fixture fixture;
+  Convolutions convolutions(fixture.backend, fixture.state, best_kernels().winograd);
+  const Operands operands(fixture.backend, cases.front());
+  const auto held = convolutions.of(operands.shape());
+  const ConvGeometry pointwise{{1, 1, 1, 1, 0, 0, 1, 1}, 1};
+  const auto shape = [&](std::int64_t size) { return ConvolutionShape{1, size, 1, 1, size, 1, 1, pointwise, false}; };
+  constexpr std::int64_t sizes = 3000;
+  for (std::int64_t size = 1; size <= sizes; ++size) {
+    convolutions.of(shape(size));
+    SN_CHECK(convolutions.size() <= Convolutions::capacity);
+  }
+  SN_CHECK(convolutions.size() == Convolutions::capacity);
+  SN_CHECK(convolutions.of(shape(sizes)) == convolutions.of(shape(sizes)));
+  const auto oldest_left = convolutions.of(shape(sizes - Convolutions::capacity + 1));
+  convolutions.of(shape(sizes + 1));
+  SN_CHECK(convolutions.of(shape(sizes - Convolutions::capacity + 1)) == oldest_left);
+  SN_CHECK(convolutions.of(operands.shape()) != held);
+  check_close(run(*held, operands), fixture.direct(operands));
+}
+
+SN_TEST(packed_filters_are_bounded, "filters keep the packed layouts that were asked for last") {
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  const auto layout = [](std::int64_t stride) {
+    return dnnl::memory::desc({8}, dnnl::memory::data_type::f32, dnnl::memory::dims{stride});
+  };
+  PackedFilters packed;
+  packed.in(layout(1), engine).filled = true;
+  for (std::int64_t stride = 2; stride < 1000; ++stride) {
+    packed.in(layout(stride), engine).filled = true;
+    SN_CHECK(packed.size() <= PackedFilters::capacity);
+    SN_CHECK(packed.in(layout(1), engine).filled);
+  }
+  SN_CHECK(packed.size() == PackedFilters::capacity);
+  SN_CHECK(!packed.in(layout(2), engine).filled);
 }
 
 SN_TEST(winograd_suits, "Winograd's convolution is for 3x3 filters of stride 1 with enough channels and pixels") {

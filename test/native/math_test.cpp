@@ -5,6 +5,8 @@
 #include "check.h"
 #include "math/angular.h"
 #include "math/margin.h"
+#include "math/norms.h"
+#include "math/rounding.h"
 
 using namespace sn;
 
@@ -16,6 +18,13 @@ void over_cosines(Body body) {
   for (int i = -20000; i <= 20000; ++i) body(static_cast<float>(i / 20000.0));
   for (double tiny = 1e-30; tiny < 1e-3; tiny *= 1.7) {
     for (double s : {tiny, -tiny, 1 - tiny, tiny - 1}) body(static_cast<float>(s));
+  }
+}
+
+template <typename T, typename Body>
+void for_each_angular(Body body) {
+  for (int code = 0; code < math::AngularFunctions<T>::size; ++code) {
+    math::by_angular<T>(static_cast<Angular>(code), body);
   }
 }
 
@@ -33,7 +42,7 @@ SN_TEST(angle_is_accurate, "asin(s), its sine and sin(theta) are within 3e-7 rel
     worst_angle = std::fmax(worst_angle, relative(angle.a, asinl(s)));
     worst_sine = std::fmax(worst_sine, relative(angle.sine, sqrtl((1.0L - s) * (1.0L + s))));
     worst_back = std::fmax(worst_back, relative(math::sine_of(angle.a), sinl(angle.a)));
-    const double sine_error = std::fabs(math::sine_of_theta(angle.a) - static_cast<double>(cosl(angle.a)));
+    const double sine_error = std::fabs(math::cosine_of(angle.a) - static_cast<double>(cosl(angle.a)));
     SN_CHECK_BELOW(sine_error, 2e-7);
   });
   SN_CHECK_BELOW(worst_back, 3e-7);
@@ -67,14 +76,46 @@ SN_TEST(tangent_is_accurate, "tanh is within 5e-7 relative in float32, saturates
   SN_CHECK(std::isnan(nan.numerator / nan.denominator));
 }
 
-SN_TEST(g_is_anchored, "g(0) = 1, g(pi/2) = 0, g(pi) = -1 for every k, also where eq. 4 overflows") {
-  for (double k : {1e-300, 1e-40, 0.01, 0.017, 0.05, 0.1, 0.3, 0.7, 2.0, 10.0}) {
-    const auto g = math::make_sigmoid<float>(k);
-    SN_CHECK_BELOW(std::fabs(g.value(math::angle_of(1.0f).a) - 1), 1e-6);
-    SN_CHECK(g.value(math::angle_of(0.0f).a) == 0.0f);
-    SN_CHECK_BELOW(std::fabs(g.value(math::angle_of(-1.0f).a) + 1), 1e-6);
-  }
-  SN_CHECK_BELOW(std::fabs(math::Linear<float>().value(math::angle_of(1.0f).a) - 1), 1e-6);
+SN_TEST(g_is_anchored, "every g has g(0) = 1, g(pi/2) = 0, g(pi) = -1 for every k, also where eq. 4 overflows") {
+  for_each_angular<float>([](auto type) {
+    using G = typename decltype(type)::type;
+    for (double k : {1e-300, 1e-40, 0.01, 0.017, 0.05, 0.1, 0.3, 0.7, 2.0, 10.0}) {
+      const auto g = G::make(k);
+      SN_CHECK_BELOW(std::fabs(g.value(math::angle_of(1.0f).a) - 1), 1e-6);
+      SN_CHECK(g.value(math::angle_of(0.0f).a) == 0.0f);
+      SN_CHECK_BELOW(std::fabs(g.value(math::angle_of(-1.0f).a) + 1), 1e-6);
+    }
+  });
+}
+
+SN_TEST(g_is_saved, "the backward of every g gets its value and slope from what forward saves of s") {
+  for_each_angular<double>([](auto type) {
+    using G = typename decltype(type)::type;
+    const auto g = G::make(0.3);
+    for (double s = -0.95; s <= 0.95; s += 0.05) {
+      const double saved = G::saved(s), h = 1e-6;
+      const auto found = g.of_cosine(s);
+      const double slope = (g.saved_value(G::saved(s + h)) - g.saved_value(G::saved(s - h))) / (2 * h);
+      SN_CHECK_BELOW(std::fabs(G::cosine(saved) - s), 1e-14);
+      SN_CHECK_BELOW(std::fabs(g.saved_value(saved) - found.value), 1e-14);
+      SN_CHECK_BELOW(std::fabs(g.template saved_gradient<false>(saved) - found.slope), 1e-12);
+      SN_CHECK_BELOW(std::fabs(found.slope - slope), 1e-7);
+    }
+  });
+}
+
+SN_TEST(g_is_stored, "the constants of every g come back from the block that they are stored in") {
+  for_each_angular<double>([](auto type) {
+    using G = typename decltype(type)::type;
+    constexpr int stride = 3;
+    double block[(G::parameters + 1) * stride] = {};
+    for (int o = 0; o < stride; ++o) G::make(0.1 + o).store(block + o, stride);
+    for (int o = 0; o < stride; ++o) {
+      const auto g = G::make(0.1 + o), loaded = G::load({block, stride}, o);
+      SN_CHECK(g.value(0.7) == loaded.value(0.7));
+      SN_CHECK(g.curvature_gradient(0.7) == loaded.curvature_gradient(0.7));
+    }
+  });
 }
 
 SN_TEST(sigmoid_gradients, "dg/ds and dg/dk of the sigmoid agree with differences of the paper's eq. 4") {
@@ -84,7 +125,7 @@ SN_TEST(sigmoid_gradients, "dg/ds and dg/dk of the sigmoid agree with difference
     return (1 + e) / (1 - e) * (1 - u) / (1 + u);
   };
   for (double k : {0.1, 0.3, 0.7, 2.0}) {
-    const auto g = math::make_sigmoid<double>(k);
+    const auto g = math::Sigmoid<double>::make(k);
     for (double s = -0.95; s <= 0.95; s += 0.05) {
       const auto angle = math::angle_of(s);
       const long double h = 1e-6L, theta = acosl(s);
@@ -97,13 +138,14 @@ SN_TEST(sigmoid_gradients, "dg/ds and dg/dk of the sigmoid agree with difference
   }
 }
 
-SN_TEST(margins_fall, "g_m falls from 1 to 1 - 2m, without a jump, for every g and m") {
-  const auto check = [](auto g, double m) {
-    double before = math::margin_value(g, 1.0, m).value;
+SN_TEST(margins_fall, "every margin falls with theta, without a jump, from 1 to 1 - 2m") {
+  const auto check = [](Margin margin, auto g, double m) {
+    const auto value_of = [&](double s) { return math::margin_value(math::MarginFunctions(), margin, g, s, m).value; };
+    double before = value_of(1);
     SN_CHECK_BELOW(std::fabs(before - 1), 1e-9);
     constexpr int steps = 20000;
     for (int i = 1; i <= steps; ++i) {
-      const double value = math::margin_value(g, std::cos(math::pi * i / steps), m).value;
+      const double value = value_of(std::cos(math::pi * i / steps));
       if (value > before + 1e-9 || before - value > 0.02) {
         SN_CHECK(value <= before + 1e-9 && before - value <= 0.02);
         break;
@@ -112,12 +154,24 @@ SN_TEST(margins_fall, "g_m falls from 1 to 1 - 2m, without a jump, for every g a
     }
     SN_CHECK_BELOW(std::fabs(before - (1 - 2 * m)), 1e-9);
   };
-  for (double m : {1.0, 2.0, 3.0, 4.0}) {
-    check(math::Linear<double>(), m);
-    check(math::Cosine<double>(), m);
-    check(math::make_sigmoid<double>(0.3), m);
+  for (int code = 0; code < math::MarginFunctions::size; ++code) {
+    const auto margin = static_cast<Margin>(code);
+    for_each_angular<double>([&](auto type) {
+      using G = typename decltype(type)::type;
+      for (double m : {1.0, 2.0, 3.0, 4.0}) check(margin, G::make(0.3), m);
+    });
   }
-  check(math::Linear<double>(), 1.5);
+  check(Margin{}, math::Linear<double>(), 1.5);
+}
+
+SN_TEST(converts, "numbers go to bfloat16 and back to the nearest, halves to even; a NaN stays one") {
+  const auto through = [](float value) { return math::convert<float>(math::convert<math::Bfloat16>(value)); };
+  SN_CHECK(through(1.0f) == 1.0f);
+  SN_CHECK(through(1.0f + 0x1p-8f) == 1.0f);
+  SN_CHECK(through(1.0f + 0x1.8p-7f) == 1.0f + 0x1p-6f);
+  SN_CHECK(math::convert<double>(math::convert<math::Bfloat16>(-3.5)) == -3.5);
+  SN_CHECK(math::convert<std::int32_t>(math::convert<math::Bfloat16>(7)) == 7);
+  SN_CHECK(std::isnan(through(std::numeric_limits<float>::quiet_NaN())));
 }
 
 SN_TEST(norm_guard, "a vector shorter than eps has inverse norm 0; the authors' guard adds eps") {

@@ -1,9 +1,9 @@
 import { type DataError, DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
-import { batchNorm, type BatchNormOptions } from '../../lib/ops';
+import { add, batchNorm, type BatchNormOptions, relu as applyRelu } from '../../lib/ops';
 import { type DType, noGrad, ones, type Tensor, tensor, zeros } from '../../lib/tensor';
 import { expectGradients } from '../support/gradcheck';
 import { type Inputs, type Params, testParity } from '../support/parity';
-import { expectError, isFinite, random, randomBetween } from '../support/tensors';
+import { expectError, isFinite, random, randomBetween, relativeError } from '../support/tensors';
 
 function normalize({ x, gamma, beta, running_mean, running_variance }: Inputs, params: Params): Inputs {
   for (const statistic of [running_mean, running_variance]) statistic.requiresGrad = false;
@@ -44,12 +44,48 @@ describe('gradients', () => {
     });
   });
 
+  describe.each(modes)('with a residual, %p', (mode) => {
+    test.each([[[2, 3, 2, 3]], [[3, 2, 2, 5]], [[2, 2, 1, 17]], [[6, 3]]])('x of %p', (shape) => {
+      const channels = shape.at(-1)!;
+      const run = (x: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor) =>
+        batchNorm(x, { gamma, beta, residual, ...mode, ...statistics(channels) });
+      expectGradients(run, random(shape, 1), randomBetween(0.5, 2, [channels], 2), random([channels], 3), random(shape, 4));
+    });
+  });
+
   test('are finite for a constant channel', () => {
     const [x, gamma, beta] = [ones([2, 2, 2, 3], { requiresGrad: true }), ones([3], { requiresGrad: true }), zeros([3])];
     const y = batchNorm(x, { gamma, beta, ...statistics(3, 'f32'), training: true });
     y.backward({ gradient: random(y.shape, 1, 'f32') });
     expect([y, x.grad!, gamma.grad!].map(isFinite)).toEqual([true, true, true]);
     expect(y.data().every((value) => Math.abs(value) < 1e-3)).toBe(true);
+  });
+});
+
+describe.each([true, false])('a residual, training %p', (training) => {
+  const shape = [5, 9, 7, 24];
+  const all = () => ({
+    x: random(shape, 1, 'f32'), residual: random(shape, 2, 'f32'), gamma: randomBetween(0.5, 2, [24], 3, 'f32'), beta: random([24], 4, 'f32'),
+  });
+
+  test.each([true, false])('is added before the ReLU, in the numbers of three operators: relu %p', (relu) => {
+    const run = (together: boolean) => {
+      const { x, residual, gamma, beta } = all();
+      const options = { gamma, beta, ...statistics(24, 'f32'), training };
+      const sum = together ? batchNorm(x, { ...options, residual, relu }) : add(batchNorm(x, options), residual);
+      const y = together || !relu ? sum : applyRelu(sum);
+      y.keep().backward({ gradient: random(shape, 5, 'f32') });
+      return [y, x.grad!, residual.grad!, gamma.grad!, beta.grad!];
+    };
+    const [one, other] = [run(true), run(false)];
+    one.forEach((tensor, i) => { expect(relativeError(tensor.data(), other[i].data())).toBeLessThan(1e-5); });
+  });
+
+  test('that needs no gradient gets none', () => {
+    const { x, residual, gamma, beta } = all();
+    residual.requiresGrad = false;
+    batchNorm(x, { gamma, beta, residual, relu: true, ...statistics(24, 'f32'), training }).backward({ gradient: random(shape, 5, 'f32') });
+    expect([residual.grad, x.grad?.shape]).toEqual([null, shape]);
   });
 });
 
@@ -95,6 +131,8 @@ describe('errors', () => {
     ['integers', run({ runningMean: integers }), DTypeError, 'runningMean', /runningMean must be f32 or f64, but is i32/],
     ['no variance', run({ runningVariance: undefined }), DTypeError, 'runningVariance', /must be a Tensor, but got undefined/],
     ['disposed', run({ gamma: gone }), DisposedError, 'gamma', /gamma of shape \[3\]/],
+    ['residual', run({ residual: two }), ShapeError, 'residual', /residual must have shape \[2, 2, 2, 3\], but has \[2\]/],
+    ['dtype of the residual', run({ residual: double }), DTypeError, 'residual', /residual is f64 but x is f32/],
     ['training', run({ training: undefined }), OptionError, 'training', /true or false, but got undefined/],
     ['relu', run({ relu: 'yes' }), OptionError, 'relu', /true or false, but got "yes"/],
     ['momentum', run({ momentum: 1.5 }), OptionError, 'momentum', /at least 0 and at most 1, but got 1.5/],

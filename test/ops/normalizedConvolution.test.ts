@@ -1,10 +1,10 @@
 // A batch normalisation that is done with the convolution before it: the same as one after the other.
 import { memoryStats, resetPeakMemory } from '../../lib/device';
 import { variedNumbers, variedTensor } from '../../lib/experiments/variedTensor';
-import { batchNorm, type BatchNormOptions, conv2d, sphereConv2d, type SphereOptions } from '../../lib/ops';
+import { angularOperators, batchNorm, type BatchNormOptions, conv2d, sphereConv2d, type SphereOptions } from '../../lib/ops';
 import { checkBatchNorm } from '../../lib/ops/batchNorm';
-import { convGeometry, type ConvOptions, pendingConv2d } from '../../lib/ops/conv2d';
-import { pendingSphereConv2d, sphereArguments } from '../../lib/ops/sphereConv2d';
+import { convGeometry, type ConvOptions, kernelOf, prepareConv2d } from '../../lib/ops/conv2d';
+import { prepareSphereConv2d, sphereArguments } from '../../lib/ops/sphereConv2d';
 import { type DType, noGrad, sizeOf, type Tensor, tensor } from '../../lib/tensor';
 import { testDevice } from '../support/device';
 import { collectGarbage } from '../support/garbage';
@@ -32,12 +32,12 @@ interface Operands {
 type Convolution = 'plain' | SphereOptions;
 
 function together(kind: Convolution, { x, weight, bias, k, gamma, beta }: Operands, conv: ConvOptions, norm: BatchNormOptions): Tensor {
-  const geometry = convGeometry(conv);
-  const pending =
+  const geometry = convGeometry(conv, kernelOf(weight));
+  const prepared =
     kind === 'plain'
-      ? pendingConv2d(x, weight, bias ?? null, geometry)
-      : pendingSphereConv2d(x, weight, bias ?? null, geometry, sphereArguments({ ...kind, ...(k && { k }) }));
-  return pending.normalized(checkBatchNorm(pending.y, { ...norm, gamma, beta }));
+      ? prepareConv2d(x, weight, bias ?? null, geometry)
+      : prepareSphereConv2d(x, weight, bias ?? null, geometry, sphereArguments({ ...kind, ...(k && { k }) }));
+  return prepared.run(checkBatchNorm(prepared.y, { ...norm, gamma, beta }));
 }
 
 function apart(kind: Convolution, { x, weight, bias, k, gamma, beta }: Operands, conv: ConvOptions, norm: BatchNormOptions): Tensor {
@@ -53,9 +53,7 @@ const modes: Mode[] = [
 
 const kinds: [string, Convolution][] = [
   ['plain', 'plain'],
-  ['linear', { operator: 'linear' }],
-  ['cosine', { operator: 'cosine' }],
-  ['sigmoid', { operator: 'sigmoid' }],
+  ...angularOperators.map((operator): [string, Convolution] => [operator, { operator }]),
 ];
 
 const geometries: { x: number[]; w: number[]; conv: ConvOptions }[] = [

@@ -10,20 +10,12 @@ import {
   type SphereOptions,
 } from '../../lib/ops';
 import { type DType, noGrad, ones, Tensor, tensor, zeros } from '../../lib/tensor';
+import { angularValue } from '../support/angular';
 import { expectGradients } from '../support/gradcheck';
 import { type Params, testParity } from '../support/parity';
 import { angle, dot, expectError, isFinite, isZero, norm, random, randomBetween, relativeError } from '../support/tensors';
 
 type Options = ConvOptions & SphereOptions;
-
-/** The value that `theta` has under an operator, by the paper's own lines (eq. 2-4). */
-function paperValue(operator: AngularOperator, theta: number, k = 0.3): number {
-  if (operator === 'linear') return 1 - (2 * theta) / Math.PI;
-  if (operator === 'cosine') return Math.cos(theta);
-  const limit = Math.exp(-Math.PI / (2 * k));
-  const rising = Math.exp(theta / k - Math.PI / (2 * k));
-  return (((1 + limit) / (1 - limit)) * (1 - rising)) / (1 + rising);
-}
 
 function fixtureOptions({ operator, k, normGuard, eps, stride, padding, dilation, groups }: Params): Options {
   const geometry = { stride, padding, dilation, groups } as ConvOptions;
@@ -39,9 +31,7 @@ testParity(
 
 describe('gradients', () => {
   const operators: [string, SphereOptions][] = [
-    ['linear', { operator: 'linear' }],
-    ['cosine', { operator: 'cosine' }],
-    ['sigmoid', { operator: 'sigmoid', k: 0.3 }],
+    ...angularOperators.map((operator): [string, SphereOptions] => [operator, { operator }]),
     ['the official guard', { operator: 'linear', normGuard: officialNormGuard }],
   ];
   const geometries: [string, number[], number[], ConvOptions][] = [
@@ -108,7 +98,7 @@ describe.each(angularOperators)('g of the %s operator', (operator) => {
   };
 
   test.each(curvatures)('is what the paper says (k %p)', (k) => {
-    const expected = angles.map((theta) => paperValue(operator, theta, k));
+    const expected = angles.map((theta) => angularValue(operator, theta, k));
     expect(relativeError(valuesAt(angles, 'f64', k), expected)).toBeLessThan(1e-8);
     // At the poles the cosine holds no angle below the square root of the rounding.
     expect(relativeError(valuesAt(angles.slice(20, -20), 'f32', k), expected.slice(20, -20))).toBeLessThan(1e-5);

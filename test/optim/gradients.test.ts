@@ -19,6 +19,14 @@ describe('gradient norms', () => {
     expect(gradientNorm([withGradient(null)])).toBe(0);
   });
 
+  test('are over gradients of several dtypes, too', () => {
+    const double = new Parameter(zeros([1000], { dtype: 'f64' }));
+    double.grad = tensor(new Float64Array(1000).fill(2));
+    const single = withGradient(Array<number>(1000).fill(1));
+    expect(gradientNorm([single, double])).toBeCloseTo(Math.sqrt(5000), 4);
+    expect(gradientNorm([double, single])).toBeCloseTo(Math.sqrt(5000), 4);
+  });
+
   test('clipping scales all gradients alike, and returns the norm before', () => {
     const parameters = [withGradient([3, 0]), withGradient(null), withGradient([-4])];
     expect(clipGradNorm(parameters, 2.5)).toBeCloseTo(5, 6);

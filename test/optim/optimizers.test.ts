@@ -1,5 +1,5 @@
 import { memoryStats } from '../../lib/device';
-import { CheckpointError, DTypeError, OptionError } from '../../lib/errors';
+import { CheckpointError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
 import { Parameter } from '../../lib/nn';
 import { relu } from '../../lib/ops';
 import { Adam, type Optimizer, type OptimizerState, type ParameterGroup, SGD } from '../../lib/optim';
@@ -96,6 +96,31 @@ describe.each(makers)('%s', (name, make) => {
     setGradients([a], 1);
     optimizer.step();
     expect(a.data()[0]).toBeLessThan(1);
+  });
+
+  test('parameters of several dtypes in one group are updated alike', () => {
+    const run = (dtypes: readonly ('f32' | 'f64')[]) => {
+      const parameters = dtypes.map((dtype) => new Parameter(full([1000], 1, { dtype })));
+      const optimizer = make(parameters);
+      for (const parameter of parameters) setGradient(parameter, new Float64Array(1000).fill(1));
+      optimizer.step();
+      optimizer.step();
+      return parameters.map((parameter) => [...parameter.data().slice(0, 1), ...parameter.data().slice(-1)]);
+    };
+    const [single, double] = [run(['f32'])[0], run(['f64'])[0]];
+    expect(run(['f64', 'f32', 'f64'])).toEqual([double, single, double]);
+  });
+
+  test.each<[string, () => Tensor, typeof OptionError, RegExp]>([
+    ['shape', () => full([1], 1), ShapeError, /grad must have shape \[2\], but has \[1\]/],
+    ['dtype', () => full([2], 1, { dtype: 'f64' }), DTypeError, /grad is f64 but parameters\[1\] is f32/],
+  ])('a gradient of another %s is refused before anything is changed', (_, gradient, type, message) => {
+    const [a, b] = parametersOf(1, 1);
+    const optimizer = make([{ parameters: [a] }, { parameters: [...parametersOf(1), b] }]);
+    setGradients([a], 1);
+    b.grad = gradient();
+    expectThrown(() => { optimizer.step(); }, type, 'grad', message);
+    expect([a.toArray(), optimizer.stateDict().values.steps]).toEqual([[1, 1], [0, 0, 0]]);
   });
 
   test('zeroGrad releases the gradients', () => {

@@ -88,33 +88,54 @@ inline T normalized(const ChannelNormalization<T>& columns, T x, std::int64_t j)
   return math::normalized(x, columns.mean[j], columns.scale[j], columns.shift[j]);
 }
 
-template <typename T>
-void normalize(const T* x, const ChannelNormalization<T>& columns, T* y, std::int64_t rows, std::int64_t width) {
+// `residual` is a flag of the template: without one, its pointer is not read and the loop is that of a plain
+// normalisation.
+template <bool with_residual, typename T>
+void normalize_with(const T* x, const ChannelNormalization<T>& columns, const T* residual, T* y, std::int64_t rows,
+                    std::int64_t width) {
   const T floor = columns.relu ? T(0) : -T(HUGE_VAL);
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
-    const T value = normalized(columns, x[i], j);
+    T value = normalized(columns, x[i], j);
+    if constexpr (with_residual) value += residual[i];
     y[i] = value < floor ? floor : value;
   });
 }
 
-// The gradient behind the ReLU. Whether it was open follows from x, which is at hand, as y is not.
-template <bool relu, typename T>
-inline T passed(const ChannelNormalization<T>& columns, T x, T dy, std::int64_t j) {
-  if constexpr (relu) return math::relu_gradient(normalized(columns, x, j), dy);
+template <typename T>
+void normalize(const T* x, const ChannelNormalization<T>& columns, const T* residual, T* y, std::int64_t rows,
+               std::int64_t width) {
+  const auto run = residual ? normalize_with<true, T> : normalize_with<false, T>;
+  run(x, columns, residual, y, rows, width);
+}
+
+// What the ReLU is given depends on.
+enum class Relu { none, of_normalized, of_sum };
+template <typename T>
+inline Relu relu_of(const ChannelNormalization<T>& columns, const T* residual) {
+  if (!columns.relu) return Relu::none;
+  return residual ? Relu::of_sum : Relu::of_normalized;
+}
+
+// The gradient of what the ReLU takes. Whether the ReLU was open follows from x and the residual: they are read here
+// anyway, or cost no more than reading its output would.
+template <Relu relu, typename T>
+inline T passed(const ChannelNormalization<T>& columns, T x, const T* residual, T dy, std::int64_t i, std::int64_t j) {
+  if constexpr (relu == Relu::of_sum) return math::relu_gradient(normalized(columns, x, j) + residual[i], dy);
+  if constexpr (relu == Relu::of_normalized) return math::relu_gradient(normalized(columns, x, j), dy);
   return dy;
 }
 
-template <bool relu, typename T>
-void add_gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* dy, std::int64_t width,
-                       const Chunk& chunk, double* plain_total, double* weighted_total) {
+template <Relu relu, typename T>
+void add_gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy,
+                       std::int64_t width, const Chunk& chunk, double* plain_total, double* weighted_total) {
   T plain[chunk_columns] = {}, weighted[chunk_columns] = {};
   const ChannelNormalization<T> own{columns.mean + chunk.column, columns.scale + chunk.column,
-                                   columns.shift + chunk.column, relu};
+                                    columns.shift + chunk.column, columns.relu};
   for (std::int64_t row = chunk.row; row < chunk.row + chunk.rows; ++row) {
     const std::int64_t first = row * width + chunk.column;
 #pragma omp simd
     for (std::int64_t j = 0; j < chunk.columns; ++j) {
-      const T g = passed<relu>(own, x[first + j], dy[first + j], j);
+      const T g = passed<relu>(own, x[first + j], residual, dy[first + j], first + j, j);
       plain[j] += g;
       weighted[j] += g * (x[first + j] - own.mean[j]);
     }
@@ -125,11 +146,11 @@ void add_gradient_sums(const T* x, const ChannelNormalization<T>& columns, const
   }
 }
 
-template <bool relu, typename T>
-void gradient_sums_with(const T* x, const ChannelNormalization<T>& columns, const T* dy, double* workspace,
-                        std::int64_t rows, std::int64_t width) {
+template <Relu relu, typename T>
+void gradient_sums_with(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy,
+                        double* workspace, std::int64_t rows, std::int64_t width) {
   const int team = for_each_chunk(rows, width, workspace, [=](const Chunk& chunk, double* plain, double* weighted) {
-    add_gradient_sums<relu>(x, columns, dy, width, chunk, plain, weighted);
+    add_gradient_sums<relu>(x, columns, residual, dy, width, chunk, plain, weighted);
   });
   for (int thread = 1; thread < team; ++thread) {
     const double* partial = workspace + 2 * width * thread;
@@ -138,26 +159,45 @@ void gradient_sums_with(const T* x, const ChannelNormalization<T>& columns, cons
 }
 
 template <typename T>
-void gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* dy, double* workspace,
-                   std::int64_t rows, std::int64_t width) {
-  const auto run = columns.relu ? gradient_sums_with<true, T> : gradient_sums_with<false, T>;
-  run(x, columns, dy, workspace, rows, width);
+void gradient_sums(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy,
+                   double* workspace, std::int64_t rows, std::int64_t width) {
+  switch (relu_of(columns, residual)) {
+    case Relu::none: return gradient_sums_with<Relu::none>(x, columns, residual, dy, workspace, rows, width);
+    case Relu::of_normalized:
+      return gradient_sums_with<Relu::of_normalized>(x, columns, residual, dy, workspace, rows, width);
+    case Relu::of_sum: return gradient_sums_with<Relu::of_sum>(x, columns, residual, dy, workspace, rows, width);
+  }
 }
 
-template <bool relu, typename T>
-void gradient_with(const T* x, const ChannelNormalization<T>& columns, const T* dy, const T* slope, const T* offset,
-                   T* dx, std::int64_t rows, std::int64_t width) {
+template <Relu relu, bool with_dresidual, typename T>
+void gradient_with(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy, const T* slope,
+                   const T* offset, T* dx, T* dresidual, std::int64_t rows, std::int64_t width) {
   for_each_in_rows(rows, width, [=](std::int64_t i, std::int64_t j) {
-    const T g = passed<relu>(columns, x[i], dy[i], j);
+    const T g = passed<relu>(columns, x[i], residual, dy[i], i, j);
+    if constexpr (with_dresidual) dresidual[i] = g;
     dx[i] = math::normalization_gradient(g, x[i], columns.mean[j], columns.scale[j], slope[j], offset[j]);
   });
 }
 
+template <Relu relu, typename T>
+void gradient_of(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy, const T* slope,
+                 const T* offset, T* dx, T* dresidual, std::int64_t rows, std::int64_t width) {
+  const auto run = dresidual ? gradient_with<relu, true, T> : gradient_with<relu, false, T>;
+  run(x, columns, residual, dy, slope, offset, dx, dresidual, rows, width);
+}
+
 template <typename T>
-void gradient(const T* x, const ChannelNormalization<T>& columns, const T* dy, const T* slope, const T* offset, T* dx,
-              std::int64_t rows, std::int64_t width) {
-  const auto run = columns.relu ? gradient_with<true, T> : gradient_with<false, T>;
-  run(x, columns, dy, slope, offset, dx, rows, width);
+void gradient(const T* x, const ChannelNormalization<T>& columns, const T* residual, const T* dy, const T* slope,
+              const T* offset, T* dx, T* dresidual, std::int64_t rows, std::int64_t width) {
+  const auto run = [&] {
+    switch (relu_of(columns, residual)) {
+      case Relu::none: return gradient_of<Relu::none, T>;
+      case Relu::of_normalized: return gradient_of<Relu::of_normalized, T>;
+      case Relu::of_sum: break;
+    }
+    return gradient_of<Relu::of_sum, T>;
+  }();
+  run(x, columns, residual, dy, slope, offset, dx, dresidual, rows, width);
 }
 
 }  // namespace

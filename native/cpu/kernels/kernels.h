@@ -1,14 +1,14 @@
-// The vector loops, compiled for the x86-64 baseline, AVX2 and AVX-512 from the same sources and chosen when the
-// backend is made: the binary travels. Everything in this folder lives in a namespace per instruction set and
-// calls no inline function of the standard library, so that the linker cannot merge copies that some processors
-// lack. Each table holds plain functions that are parallel inside (OpenMP, static schedule: results depend on the
-// number of threads, never on timing).
+// The vector kernels: compiled for the x86-64 baseline, AVX2 and AVX-512 from the same sources, and chosen when the
+// backend is made, so that one binary runs on every processor. Each instruction set has a namespace of its own, and
+// nothing in this folder calls an inline function of the standard library: the linker would keep one copy of it for
+// all, perhaps one that the processor cannot run. The tables hold plain functions that are parallel inside (OpenMP with
+// a static schedule: results depend on the number of threads, never on timing).
 #pragma once
 
 #include <cstdint>
 
 #include "core/backend.h"
-#include "math/filters.h"
+#include "math/angular.h"
 
 namespace sn::cpu {
 
@@ -18,20 +18,27 @@ struct Box {
   int in_h, in_w, out_h, out_w, groups;
 };
 
-// Where the filters of a group fill no whole vectors, `copies` positions side by side make a row that does; the
-// parameters of the filters then are there for every copy. `owner` of a column is the index within the row of its
-// position and group.
+// Positions of the output with the filters of all groups. Where the filters of a group fill no whole vectors, a row of
+// the kernels is `copies` positions side by side, and what differs from filter to filter is there once a copy.
+// owner[column] is the place of the column's inverse patch norm in its row: one for each position and group.
 struct SphereRows {
   std::int64_t positions;
   int filters, groups, copies;
   const int* owner;
 };
 
+// What differs from filter to filter: the constants of its g and its bias.
+template <typename T>
+struct SphereFilters {
+  math::FilterBlock<T> block;
+  const T* bias;
+};
+
 constexpr int block_gap = 32;  // keeps threads off each other's cache lines
 
-// Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` is
-// workspace for 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so
-// that sums do not depend on timing.
+// Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` is workspace for
+// 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so that sums do
+// not depend on timing.
 template <typename T>
 struct SphereSums {
   double* radial;  // sum(u s)
@@ -43,6 +50,18 @@ struct SphereSums {
 
 template <typename T>
 struct SphereKernels {
+  // In: s holds dot = conv(x, w/|w|). Out: s as backward needs it (math/angular.h) and y = g + bias.
+  void (*forward)(Angular, T* s, T* y, const T* inv_patch_norm, const SphereRows&, const SphereFilters<T>&);
+
+  // One pass over dy and the saved s: v = u/|p|, r[position, group] = sum_o(u s)/|p|^2; `sums` grows by the per-filter
+  // sums of this call.
+  void (*backward)(Angular, const T* dy, const T* s, const T* inv_patch_norm, T* v, T* r, const SphereRows&,
+                   const SphereFilters<T>&, const SphereSums<T>& sums);
+};
+
+// The norms of patches, and the way back through them.
+template <typename T>
+struct NormKernels {
   // squares[pixel, group] = sum of x^2 over the channels of the group
   void (*pixel_squares)(const T* x, T* squares, std::int64_t pixels, int channels, int groups);
 
@@ -52,14 +71,6 @@ struct SphereKernels {
 
   // values = 1 / sqrt(values), guarded
   void (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
-
-  // In: kept holds dot = conv(x, w/|w|). Out: what backward needs of s (math/filters.h) and y = g + bias.
-  void (*forward)(Angular, T* kept, T* y, const T* inv_patch_norm, const SphereRows&, const SphereFilters<T>&);
-
-  // One pass over dy and kept: v = u/|p|, r[position, group] = sum_o(u s)/|p|^2; `sums` grows by the per-filter
-  // sums of this call.
-  void (*backward)(Angular, const T* dy, const T* kept, const T* inv_patch_norm, T* v, T* r, const SphereRows&,
-                   const SphereFilters<T>&, const SphereSums<T>& sums);
 
   // dx -= x * weight, the weight one number a pixel and group
   void (*subtract_radial)(T* dx, const T* x, const T* weight, std::int64_t pixels, int channels, int groups);
@@ -110,20 +121,21 @@ struct ChannelNormalization {
 };
 
 // Rows of `width` columns, each with its own coefficients: the channels, or few channels several times over so that
-// a row fills vectors (cpu/channel_pack.h). The sums take a workspace of 2 * width doubles a thread and leave their two
-// results in its first 2 * width.
+// a row fills vectors (cpu/channel_pack.h). `residual` is null or like x. The sums take a workspace of 2 * width doubles
+// a thread and leave their two results in its first 2 * width.
 template <typename T>
 struct BatchNormKernels {
   // Per column the mean, then the sum of squared differences from it.
   void (*moments)(const T* x, double* workspace, std::int64_t rows, std::int64_t width);
-  // y may be x
-  void (*normalize)(const T* x, const ChannelNormalization<T>&, T* y, std::int64_t rows, std::int64_t width);
+  // The residual is added before the ReLU. y may be x.
+  void (*normalize)(const T* x, const ChannelNormalization<T>&, const T* residual, T* y, std::int64_t rows,
+                    std::int64_t width);
   // Per column the sum of g, then of g (x - mean); g is dy, or zero where the ReLU was closed.
-  void (*gradient_sums)(const T* x, const ChannelNormalization<T>&, const T* dy, double* workspace, std::int64_t rows,
-                        std::int64_t width);
-  // dx = scale g + slope (x - mean) + offset
-  void (*gradient)(const T* x, const ChannelNormalization<T>&, const T* dy, const T* slope, const T* offset, T* dx,
-                   std::int64_t rows, std::int64_t width);
+  void (*gradient_sums)(const T* x, const ChannelNormalization<T>&, const T* residual, const T* dy, double* workspace,
+                        std::int64_t rows, std::int64_t width);
+  // dx = scale g + slope (x - mean) + offset; dresidual = g, unless it is null
+  void (*gradient)(const T* x, const ChannelNormalization<T>&, const T* residual, const T* dy, const T* slope,
+                   const T* offset, T* dx, T* dresidual, std::int64_t rows, std::int64_t width);
 };
 
 // A parameter and what goes with it, `count` elements each.
@@ -145,6 +157,7 @@ struct OptimizerKernels {
 template <typename T>
 struct Table {
   SphereKernels<T> sphere;
+  NormKernels<T> norms;
   ElementKernels<T> element;
   BatchNormKernels<T> batch_norm;
   OptimizerKernels<T> optimizer;
@@ -156,13 +169,13 @@ struct WinogradExtents {
   int in_h, in_w, channels, out_h, out_w, filters, padding_h, padding_w;
 };
 
-constexpr int winograd_planes = 36;  // numbers that stand for a tile of an image, for a filter and a tile of products
-constexpr int winograd_panel = 16;  // outputs that lie together
+constexpr int winograd_planes = 36;  // numbers of a tile, a filter or a product after its transform
+constexpr int winograd_panel = 16;   // outputs side by side in memory
 constexpr int winograd_panels(int outputs) { return (outputs + winograd_panel - 1) / winograd_panel; }
 
 struct WinogradKernels {
-  // Packs O x 3 x 3 x I for `forward`: winograd_planes * inputs * winograd_panels(outputs) * winograd_panel numbers.
-  // Inputs are channels and outputs filters, unless they go back, from the output's gradient to the input's.
+  // Transforms O x 3 x 3 x I for `forward`: winograd_planes * inputs * winograd_panels(outputs) * winograd_panel
+  // numbers. Inputs are channels and outputs are filters; with `back`, for the gradient of the input, the other way round.
   void (*transform_filters)(const float* w, float* packed, int filters, int channels, bool back);
 
   // The numbers that `workspace` must have, for the threads there are.

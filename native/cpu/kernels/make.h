@@ -8,6 +8,8 @@ namespace sn::cpu::SN_ISA {
 template <typename T>
 SphereKernels<T> make_sphere_kernels();
 template <typename T>
+NormKernels<T> make_norm_kernels();
+template <typename T>
 ElementKernels<T> make_element_kernels();
 template <typename T>
 PoolKernels<T> make_pool_kernels();  // part of ElementKernels

@@ -1,96 +1,20 @@
-// Winograd's F(4x4, 3x3): a tile of 4x4 outputs is 36 products a channel and filter instead of 144. Tiles, filters and
-// gradients are transformed (evaluated at the points 0, +-5/8, +-3/2 and infinity, which keep the rounding small), 36
-// matrix products do the work, and the way back is interpolation. The gradient of the filters has the same points.
+// Convolutions by Winograd's F(4x4, 3x3): a tile of 4x4 outputs takes 36 products for each channel and filter instead of
+// 144. Tiles and filters are transformed (winograd_transforms.h), multiplied as 36 matrix products, and transformed back.
+// The gradient of the filters is computed at the same points.
 #include <omp.h>
 
 #include "cpu/kernels/make.h"
 #include "cpu/kernels/parallel.h"
+#include "cpu/kernels/winograd_transforms.h"
 
 namespace sn::cpu::SN_ISA {
 namespace {
 
 constexpr int panel = winograd_panel;
-constexpr int points = 6;  // along each axis
-constexpr int planes = winograd_planes;
-static_assert(planes == points * points);
-
-#if defined(__AVX512F__)
-constexpr int vector_bytes = 64, block_rows = 12;
-#elif defined(__AVX2__)
-constexpr int vector_bytes = 32, block_rows = 6;
-#else
-constexpr int vector_bytes = 16, block_rows = 3;
-#endif
-constexpr int lanes = vector_bytes / static_cast<int>(sizeof(float));
 constexpr int panel_vectors = panel / lanes;
-typedef float Vector __attribute__((vector_size(vector_bytes)));
 
-constexpr float a = 0.625F, b = 1.5F, a2 = a * a, b2 = b * b;
-
-// One over the product of a point's distances from the others. They go with the filters, of which there is least.
-constexpr float weight_0 = 1 / (a2 * b2), weight_a = 1 / (2 * a2 * (a2 - b2)), weight_b = 1 / (2 * b2 * (b2 - a2));
-
-// Along one axis, on vectors or single numbers; results go `step` apart.
-
-// A polynomial at the points, from its even and odd parts at a and b.
-template <typename V>
-inline __attribute__((always_inline)) void put(V zero, V even_a, V odd_a, V even_b, V odd_b, V infinity, V* out,
-                                               int step) {
-  out[0] = zero;
-  out[step] = even_a + odd_a;
-  out[2 * step] = even_a - odd_a;
-  out[3 * step] = even_b + odd_b;
-  out[4 * step] = even_b - odd_b;
-  out[5 * step] = infinity;
-}
-
-// The six pixels of a tile of the input.
-template <typename V>
-inline __attribute__((always_inline)) void transform_input(const V* d, V* out, int step) {
-  const V even_a = d[4] - b2 * d[2], odd_a = a * (d[3] - b2 * d[1]);
-  const V even_b = d[4] - a2 * d[2], odd_b = b * (d[3] - a2 * d[1]);
-  put((d[4] - (a2 + b2) * d[2]) + (a2 * b2) * d[0], even_a, odd_a, even_b, odd_b,
-      (d[5] - (a2 + b2) * d[3]) + (a2 * b2) * d[1], out, step);
-}
-
-// Three taps of a filter.
-template <typename V>
-inline __attribute__((always_inline)) void transform_taps(const V* w, V* out, int step) {
-  const V even_a = weight_a * (w[0] + a2 * w[2]), odd_a = (weight_a * a) * w[1];
-  const V even_b = weight_b * (w[0] + b2 * w[2]), odd_b = (weight_b * b) * w[1];
-  put(weight_0 * w[0], even_a, odd_a, even_b, odd_b, w[2], out, step);
-}
-
-// The transpose of it: the gradient of three taps.
-template <typename V>
-inline __attribute__((always_inline)) void gradient_of_taps(const V* m, V* out, int step) {
-  const V sum_a = weight_a * (m[1] + m[2]), difference_a = (weight_a * a) * (m[1] - m[2]);
-  const V sum_b = weight_b * (m[3] + m[4]), difference_b = (weight_b * b) * (m[3] - m[4]);
-  out[0] = weight_0 * m[0] + sum_a + sum_b;
-  out[step] = difference_a + difference_b;
-  out[2 * step] = (m[5] + a2 * sum_a) + b2 * sum_b;
-}
-
-// Four values of the output's gradient.
-template <typename V>
-inline __attribute__((always_inline)) void transform_gradient(const V* d, V* out, int step) {
-  const V even_a = d[0] + a2 * d[2], odd_a = a * (d[1] + a2 * d[3]);
-  const V even_b = d[0] + b2 * d[2], odd_b = b * (d[1] + b2 * d[3]);
-  put(d[0], even_a, odd_a, even_b, odd_b, d[3], out, step);
-}
-
-// The transpose of it: four outputs from the products at the points.
-template <typename V>
-inline __attribute__((always_inline)) void interpolate(const V* m, V* out, int step) {
-  const V sum_a = m[1] + m[2], difference_a = a * (m[1] - m[2]);
-  const V sum_b = m[3] + m[4], difference_b = b * (m[3] - m[4]);
-  out[0] = m[0] + sum_a + sum_b;
-  out[step] = difference_a + difference_b;
-  out[2 * step] = a2 * sum_a + b2 * sum_b;
-  out[3 * step] = (m[5] + a2 * difference_a) + b2 * difference_b;
-}
-
-// Where a transformed tile goes: plane of a point, panel of channels, tile, channel in the panel.
+// Where the numbers of transformed tiles are in memory: a plane for each point; in it panels of channels, tiles, and
+// channels within the panel.
 struct Layout {
   std::int64_t plane, panel_size, tile;
 
@@ -99,33 +23,22 @@ struct Layout {
   }
 };
 
-// Planes whose distance is a power of two would share few sets of the cache.
+// Added to the size of a plane: planes a power of two apart would compete for a few sets of the cache.
 constexpr std::int64_t plane_gap = 16;
 
-// Tiles as rows, the channels side by side.
+// Tiles as rows, with all channels side by side.
 inline Layout in_rows(std::int64_t tiles, int width) { return {tiles * width + plane_gap, panel, width}; }
 // Panels of channels one after the other, so that a product over tiles reads memory in order.
 inline Layout in_panels(std::int64_t tiles, int channels) {
   return {tiles * winograd_panels(channels) * panel + plane_gap, tiles * panel, panel};
 }
 
-// Calls part(first channel, vector or number of the type to use) over all channels.
+// Calls part(first channel, a value of the type to use: Vector, or float for the last channels).
 template <typename Part>
 inline __attribute__((always_inline)) void for_each_vector(int channels, Part part) {
   int c = 0;
   for (; c + lanes <= channels; c += lanes) part(c, Vector{});
   for (; c < channels; ++c) part(c, 0.0F);
-}
-
-template <typename V>
-inline __attribute__((always_inline)) V load(const float* from) {
-  V value;
-  __builtin_memcpy(&value, from, sizeof(V));
-  return value;
-}
-template <typename V>
-inline __attribute__((always_inline)) void store(float* to, V value) {
-  __builtin_memcpy(to, &value, sizeof(V));
 }
 
 inline int tiles_h(const WinogradExtents& e) { return (e.out_h + 3) / 4; }
@@ -141,7 +54,7 @@ inline Place place_of(const WinogradExtents& e, std::int64_t tile) {
   return {row / tiles_h(e), static_cast<int>(row % tiles_h(e)) * 4, static_cast<int>(tile % tiles_w(e)) * 4};
 }
 
-// size x size pixels from (row, column) on; those outside of the map are `zeros`.
+// Pointers to size x size pixels from (row, column) on; outside of the map they point at `zeros`.
 template <int size>
 struct Pixels {
   const float* at[size * size];
@@ -161,7 +74,7 @@ inline Pixels<6> input_pixels(const float* x, const WinogradExtents& e, const Pl
           at.column - e.padding_w, zeros};
 }
 
-// A tile at all points, to slot `slot` of `out`.
+// Transforms a tile along both axes, to slot `slot` of `out`.
 template <int size, typename Transform>
 inline __attribute__((always_inline)) void transform_tile(const Pixels<size>& pixels, int channels, float* out,
                                                           const Layout& layout, std::int64_t slot,
@@ -196,7 +109,7 @@ void gradient_tile(const Pixels<4>& pixels, int channels, float* out, const Layo
   });
 }
 
-// 4x4 outputs, those inside of the map, from the products at all points.
+// Transforms the products of a tile back to 4x4 outputs and writes those inside of the map.
 void output_tile(const float* products, const Layout& layout, std::int64_t slot, const float* bias, float* map,
                  int height, int width, int channels, const Place& place) {
   const int rows = height - place.row < 4 ? height - place.row : 4;
@@ -231,8 +144,8 @@ struct Product {
   std::int64_t depth;
 };
 
-// A product of few rows, which may add to what is there. Its sums are set to zero one by one, and there is no way past
-// the loop: so the compiler keeps them in registers.
+// The product of a few rows; with `adds` it is added to `out`. The sums stay in registers, for which GCC needs two things:
+// that they are set to zero one by one, and that the loop runs at least once (do-while).
 template <int rows, bool adds>
 void multiply(const float* left, std::int64_t left_row, std::int64_t left_step, const float* right, float* out,
               std::int64_t out_row, std::int64_t depth) {
@@ -256,7 +169,7 @@ void multiply(const float* left, std::int64_t left_row, std::int64_t left_step, 
     }
 }
 
-// What is left over by blocks of block_rows.
+// The last rows, fewer than block_rows.
 template <int rows, bool adds>
 void multiply_rest(const Product& p, int count) {
   if (count == rows) return multiply<rows, adds>(p.left, p.left_row, p.left_step, p.right, p.out, p.out_row, p.depth);
@@ -273,8 +186,8 @@ void multiply_rows(Product p, std::int64_t rows) {
   if (rows > 0) multiply_rest<block_rows - 1, adds>(p, static_cast<int>(rows));
 }
 
-// Filters at all points: [point][panel of outputs][input][panel]. Where they go `back`, to the input's gradient, they
-// are turned round and inputs are outputs.
+// Transforms filters to [point][panel of outputs][input][panel]. With `back`, for the gradient of the input, they are
+// rotated by 180 degrees, and channels and filters change places.
 void transform_filters(const float* w, float* out, int filters, int channels, bool back) {
   const int outputs = back ? channels : filters, inputs = back ? filters : channels;
   const std::int64_t pairs = std::int64_t{winograd_panels(outputs)} * inputs;
@@ -302,7 +215,7 @@ void transform_filters(const float* w, float* out, int filters, int channels, bo
   });
 }
 
-// The gradient of the filters from that at all points, which lies as filters do.
+// Transforms the gradient of transformed filters, in their layout, to the gradient of the filters.
 void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Range pairs) {
   const std::int64_t all = std::int64_t{winograd_panels(e.filters)} * e.channels;
   for (std::int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
@@ -324,8 +237,8 @@ void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Ra
   }
 }
 
-// Tiles that a thread takes together: whole blocks that, with their products, stay in its second-level cache, and two
-// at least, since the filters are read once for all.
+// How many tiles a thread transforms and multiplies together. They and their products stay in its second-level cache; at
+// least two blocks of rows, because all filters are read once for each time.
 std::int64_t tiles_together(const WinogradExtents& e) {
   constexpr std::int64_t bytes = 320 << 10, most = 48;
   static_assert(most % block_rows == 0);
@@ -335,7 +248,7 @@ std::int64_t tiles_together(const WinogradExtents& e) {
   return blocks * block_rows < most ? blocks * block_rows : most;
 }
 
-// What pixels outside of the map read, at the start of the workspace.
+// The zeros that pixels outside of the map point at: so many numbers at the start of the workspace.
 std::int64_t zeros_of(const WinogradExtents& e) {
   return winograd_panels(e.channels > e.filters ? e.channels : e.filters) * panel;
 }
@@ -346,7 +259,8 @@ std::int64_t forward_workspace(const WinogradExtents& e) {
   return zeros_of(e) + (planes * (in.plane + out.plane) + block_gap) * omp_get_max_threads();
 }
 
-void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e, float* workspace) {
+void forward(const float* x, const float* packed, const float* bias, float* y, const WinogradExtents& e,
+             float* workspace) {
   const std::int64_t count = tiles_of(e), together = tiles_together(e);
   const int panels = winograd_panels(e.filters);
   const Layout in = in_rows(together, e.channels), out = in_rows(together, panels * panel);
@@ -377,8 +291,8 @@ void forward(const float* x, const float* packed, const float* bias, float* y, c
   });
 }
 
-// Tiles whose products are added up at once; the threads share them, in the last-level cache. Fewer would have the sums
-// of large filters in memory too often.
+// How many tiles a product of the filters' gradient sums over at once. The threads share them in the last-level cache;
+// with fewer tiles, the sums of large filters would be read and written more often.
 std::int64_t tiles_added(const WinogradExtents& e) {
   constexpr std::int64_t most = 256;
   const std::int64_t count = tiles_of(e);
@@ -398,8 +312,8 @@ void backward_weights(const float* x, const float* dy, float* dw, const Winograd
   float* zeros = workspace;
   float* tiles = zeros + zeros_of(e);
   float* gradients = tiles + planes * in.plane;
-  float* sums = gradients + planes * out.plane;  // as filters lie
-  // Beyond the last filter a panel of gradients holds anything; what comes of that is not read.
+  float* sums = gradients + planes * out.plane;  // in the layout of transformed filters
+  // Beyond the last filter, a panel of gradients is not initialised; the sums from there are not read.
   const std::int64_t sums_panel = static_cast<std::int64_t>(e.channels) * panel;
   for (std::int64_t i = 0; i < zeros_of(e); ++i) zeros[i] = 0;
 #pragma omp parallel

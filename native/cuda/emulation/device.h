@@ -21,8 +21,7 @@ constexpr std::size_t shared_limit = 48 << 10;  // without opting in to more
 // Puts work on a stream. `name` is what errors call it.
 void submit(Stream* stream, std::string name, std::function<void()> work);
 
-// Remembers an error for the next call that reports one; the device is unusable from then on, as after a fault.
-void fail(cudaError_t error, std::string why);
+// Why the device is unusable, or nothing.
 std::string last_failure();
 void reset();  // for tests of the emulation itself
 

@@ -61,7 +61,9 @@ void run_one(Stream& stream) {
   try {
     work.run();
   } catch (const std::exception& error) {
-    fail(cudaErrorLaunchFailure, work.name + ": " + error.what());
+    // For the next call that reports an error; the device is unusable from then on.
+    pending = cudaErrorLaunchFailure;
+    failure = work.name + ": " + error.what();
   }
 }
 
@@ -81,12 +83,6 @@ cudaError_t refuse(cudaError_t error) {
 }
 
 }  // namespace
-
-void fail(cudaError_t error, std::string why) {
-  Lock lock(mutex);
-  pending = error;
-  if (failure.empty()) failure = std::move(why);
-}
 
 std::string last_failure() {
   Lock lock(mutex);
@@ -137,7 +133,6 @@ cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : refuse(cudaErrorInvalidValue); }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
@@ -218,13 +213,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   return status();
 }
 
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
-  Lock lock(sn::cuda::emulation::mutex);
-  if (!contains(device_memory, to, bytes)) return refuse(cudaErrorInvalidValue);
-  submit(stream, "memset", [=] { std::memset(to, value, bytes); });
-  return status();
-}
-
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   Lock lock(sn::cuda::emulation::mutex);
   *stream = new Stream();
@@ -268,12 +256,6 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Lock lock(sn::cuda::emulation::mutex);
   *event = {stream, stream->submitted()};
-  return status();
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  Lock lock(sn::cuda::emulation::mutex);
-  if (event->stream != nullptr) drain(*event->stream, event->ticket);
   return status();
 }
 

@@ -1,16 +1,21 @@
 // The three products of a convolution on one tile of windows, each group a product of its own.
 #pragma once
 
+#include "cuda/convolution/tiles.h"
 #include "cuda/gemm.h"
-#include "cuda/patches.h"
 
 namespace sn::cuda {
 
 template <typename In, typename Out>
 class ConvProducts {
  public:
-  ConvProducts(const Gemm& gemm, const char* op, const PatchShape& shape, std::int64_t filters, Precision precision)
-      : gemm_(gemm), op_(op), shape_(shape), all_filters_(filters), filters_(filters / shape.groups), precision_(precision) {}
+  ConvProducts(const Gemm& gemm, const ConvProblem& problem, const PatchShape& shape)
+      : gemm_(gemm),
+        op_(problem.op),
+        shape_(shape),
+        all_filters_(problem.y.back()),
+        filters_(all_filters_ / shape.groups),
+        precision_(problem.precision) {}
 
   struct Patches {
     Matrix<const In> matrix;

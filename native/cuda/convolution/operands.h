@@ -1,9 +1,10 @@
 // In what form a convolution's operands go into a product. Norms are taken of what the product sees: with TF32 or
-// bfloat16 that is worth 3 to 100 times in the accuracy of small angles (MATHS: backward).
+// bfloat16 that is worth 3 to 100 times in the accuracy of small angles (docs/maths.md: backward).
 #pragma once
 
+#include <type_traits>
+
 #include "core/backend.h"
-#include "core/dispatch.h"
 #include "math/rounding.h"
 
 namespace sn::cuda {
@@ -12,6 +13,7 @@ template <typename T>
 struct ExactOperand {
   using Value = T;
   using Element = T;
+  static constexpr DType element_dtype = std::is_same_v<T, float> ? DType::f32 : DType::f64;
   static constexpr bool rounded = false;
   static constexpr Precision precision = Precision::fp32;
   static SN_HD_MEMBER Element element(T value) { return value; }
@@ -21,6 +23,7 @@ struct ExactOperand {
 struct Tf32Operand {
   using Value = float;
   using Element = float;
+  static constexpr DType element_dtype = DType::f32;
   static constexpr bool rounded = true;
   static constexpr Precision precision = Precision::tf32;
   static SN_HD_MEMBER Element element(float value) { return math::round_to_tf32(value); }
@@ -30,6 +33,7 @@ struct Tf32Operand {
 struct Bf16Operand {
   using Value = float;
   using Element = math::Bfloat16;
+  static constexpr DType element_dtype = DType::bf16;
   static constexpr bool rounded = true;
   static constexpr Precision precision = Precision::bf16;
   static SN_HD_MEMBER Element element(float value) { return math::to_bfloat16(value); }

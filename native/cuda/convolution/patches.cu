@@ -1,6 +1,7 @@
-#include "cuda/patches.h"
+#include "cuda/convolution/patches.h"
 
 #include "cuda/elements.h"
+#include "math/norms.h"
 
 namespace sn::cuda {
 namespace {
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(warps_per_block * warp_size)
 }
 
 // Reads the tile's patch gradients once (from L2), radial from L1, x once, writes dx once: with x, 2 passes over the
-// input, the floor of an update that the product itself cannot do.
+// input.
 template <typename T, int pack>
 struct GatherPatches {
   const T* gradients;
@@ -61,16 +62,15 @@ struct GatherPatches {
   const T* x;
   T* dx;
   PatchShape shape;
-  InputTile tile;
-  WindowRange windows;
+  Tile tile;
 
   __device__ void operator()(std::int64_t i) const {
     const int packs = shape.channels / pack;
     const int channel = static_cast<int>(i % packs) * pack;
     const std::int64_t pixel = i / packs;
     const int column = static_cast<int>(pixel % shape.in_w);
-    const int row = tile.first_row + static_cast<int>(pixel / shape.in_w % tile.rows);
-    const std::int64_t image = tile.first_image + pixel / shape.in_w / tile.rows;
+    const int row = tile.input.first_row + static_cast<int>(pixel / shape.in_w % tile.input.rows);
+    const std::int64_t image = tile.input.first_image + pixel / shape.in_w / tile.input.rows;
     const int group = channel / shape.width;
     const Window& w = shape.window;
     const std::int64_t first_window = image * shape.windows_per_image();
@@ -86,7 +86,7 @@ struct GatherPatches {
         const int window_column = before / w.stride_w;
         if (before < 0 || window_column * w.stride_w != before || window_column >= shape.out_w) continue;
         const std::int64_t window = first_window + static_cast<std::int64_t>(window_row) * shape.out_w + window_column;
-        const std::int64_t local = group * windows.count + window - windows.first;
+        const std::int64_t local = group * tile.windows.count + window - tile.windows.first;
         const int tap = kh * w.kernel_w + kw;
         const T* from = gradients + local * shape.padded + tap * shape.width + (channel - group * shape.width);
         const auto part = *reinterpret_cast<const Pack<T, pack>*>(from);
@@ -123,15 +123,14 @@ void build_patches(const char* op, cudaStream_t stream, const typename Operand::
 }
 
 template <typename T>
-void gather_patches(const char* op, cudaStream_t stream, const T* gradients, const PatchShape& shape,
-                    const InputTile& tile, const T* radial, const T* x, T* dx) {
-  const std::int64_t elements = tile.images * tile.rows * shape.in_w * shape.channels;
-  const WindowRange windows = tile.windows(shape);
+void gather_patches(const char* op, cudaStream_t stream, const T* gradients, const PatchShape& shape, const Tile& tile,
+                    const T* radial, const T* x, T* dx) {
+  const std::int64_t elements = tile.input.images * tile.input.rows * shape.in_w * shape.channels;
   if (in_packs<T>(shape)) {
     constexpr int pack = pack_size<T>;
-    for_each_element(op, stream, elements / pack, GatherPatches<T, pack>{gradients, radial, x, dx, shape, tile, windows});
+    for_each_element(op, stream, elements / pack, GatherPatches<T, pack>{gradients, radial, x, dx, shape, tile});
   } else {
-    for_each_element(op, stream, elements, GatherPatches<T, 1>{gradients, radial, x, dx, shape, tile, windows});
+    for_each_element(op, stream, elements, GatherPatches<T, 1>{gradients, radial, x, dx, shape, tile});
   }
 }
 
@@ -144,9 +143,9 @@ SN_INSTANTIATE(Tf32Operand)
 SN_INSTANTIATE(Bf16Operand)
 #undef SN_INSTANTIATE
 
-template void gather_patches(const char*, cudaStream_t, const float*, const PatchShape&, const InputTile&, const float*,
+template void gather_patches(const char*, cudaStream_t, const float*, const PatchShape&, const Tile&, const float*,
                              const float*, float*);
-template void gather_patches(const char*, cudaStream_t, const double*, const PatchShape&, const InputTile&,
-                             const double*, const double*, double*);
+template void gather_patches(const char*, cudaStream_t, const double*, const PatchShape&, const Tile&, const double*,
+                             const double*, double*);
 
 }  // namespace sn::cuda

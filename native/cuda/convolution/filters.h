@@ -1,10 +1,8 @@
 // Filters as products take them.
 #pragma once
 
-#include "core/backend.h"
-#include "core/dispatch.h"
 #include "cuda/backend.h"
-#include "cuda/operands.h"
+#include "cuda/convolution/operands.h"
 
 namespace sn::cuda {
 
@@ -23,5 +21,9 @@ struct FilterPack {
     return static_cast<const typename Operand::Element*>(elements->data());
   }
 };
+
+// The pack of the filters [O, kH, kW, C / groups], made once for every change of them.
+template <typename Operand>
+const FilterPack& packed_filters(CudaBackend& device, const Tensor& w, int padded, const NormGuard& guard);
 
 }  // namespace sn::cuda
