@@ -108,7 +108,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   const cudaGraph = requireBoolean('cudaGraph', options.cudaGraph ?? false);
   const writer = requireBoolean('writer', options.writer ?? true);
   for (const name of ['model', 'optimizer', 'schedule', 'loader'] as const) {
-    if (typeof options[name] !== 'object') throw new OptionError(name, `Trainer needs a ${name}, but got ${describe(options[name])}`);
+    const value = options[name];
+    if (typeof value !== 'object') throw new OptionError(name, `Trainer needs a ${name}, but got ${describe(value)}`);
   }
   requireReducer(options.gradientReducer);
   requireNumber('iterations', options.iterations, { min: 1, integer: true });
@@ -135,14 +136,17 @@ function requireReducer(reducer: Partial<GradientReducer> | null | undefined): v
 function requireCapturable({ model, device, loader, maxGradNorm }: TrainerOptions): void {
   requireCuda(device === undefined ? deviceOf(model) : resolveDevice(device));
   if (maxGradNorm !== undefined) {
-    throw new OptionError('cudaGraph', 'cudaGraph cannot be combined with maxGradNorm, for which the host reads a norm at every step');
+    const why = 'cudaGraph cannot be combined with maxGradNorm, for which the host reads a norm at every step';
+    throw new OptionError('cudaGraph', why);
   }
   if (loader.batchesPerEpoch * loader.batchSize > loader.dataset.count) {
-    throw new OptionError('cudaGraph', 'cudaGraph needs batches of one size; with dropLast false the last one of an epoch is smaller');
+    const why = 'cudaGraph needs batches of one size; with dropLast false the last one of an epoch is smaller';
+    throw new OptionError('cudaGraph', why);
   }
 }
 
 /** @throws {OptionError} unless the device can capture a step. */
 export function requireCuda(device: Device): void {
-  if (device !== 'cuda') throw new OptionError('cudaGraph', `cudaGraph needs a model that trains on cuda, but it trains on ${device}`);
+  if (device === 'cuda') return;
+  throw new OptionError('cudaGraph', `cudaGraph needs a model that trains on cuda, but it trains on ${device}`);
 }

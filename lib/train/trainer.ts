@@ -141,7 +141,8 @@ export class Trainer {
     const own: Record<string, unknown> = describeRun(this.#options, this.#device);
     for (const key of ['dataset', 'seed', 'batchSize']) {
       if (training[key] === own[key]) continue;
-      throw new CheckpointError(key, `${key} is ${describe(training[key])} in the checkpoint, but ${describe(own[key])} in this run`);
+      const [theirs, ours] = [training[key], own[key]].map(describe);
+      throw new CheckpointError(key, `${key} is ${theirs} in the checkpoint, but ${ours} in this run`);
     }
     if (iteration > this.#options.iterations) {
       throw new CheckpointError('iterations', `it has taken ${iteration} steps, but iterations is ${this.#options.iterations}`);
