@@ -1,13 +1,6 @@
 export { type CheckpointParts, loadCheckpoint, loadModel, saveCheckpoint, type Standing } from './checkpoint';
 export { evaluate, type Evaluation } from './evaluate';
+export type { GradientReducer, Regularizer, TrainerCallbacks, TrainerOptions } from './options';
+export type { CheckpointRecord, EvalRecord, FitResult, TrainRecord } from './records';
 export { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
-export {
-  type CheckpointRecord,
-  type EvalRecord,
-  type FitResult,
-  type Regularizer,
-  Trainer,
-  type TrainerCallbacks,
-  type TrainerOptions,
-  type TrainRecord,
-} from './trainer';
+export { Trainer } from './trainer';

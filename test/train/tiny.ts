@@ -5,6 +5,7 @@ import { Classifier, plainNetwork } from '../../lib/models';
 import { BatchNorm2d, Conv2d, Dropout, Flatten, MaxPool2d, Sequential, SphereConv2d } from '../../lib/nn';
 import { Adam, type Schedule, StepSchedule } from '../../lib/optim';
 import { Generator } from '../../lib/random';
+import type { LogEntry } from '../../lib/report/log';
 import type { Tensor } from '../../lib/tensor';
 import { Trainer, type TrainerOptions } from '../../lib/train';
 // Also for the processes and workers that start without jest.
@@ -71,6 +72,11 @@ export const steps: Schedule = new StepSchedule({ learningRate: 0.01, milestones
 export function tinyTrainer(options: Partial<TrainerOptions> & { iterations: number }): Trainer {
   const model = options.model ?? plainModel();
   return new Trainer({ model, optimizer: new Adam(model.parameters()), schedule: steps, loader: tinyLoader(), ...options });
+}
+
+/** Those of one kind. */
+export function entriesOf(log: readonly LogEntry[], event: string): LogEntry[] {
+  return log.filter((entry) => entry.event === event);
 }
 
 /** The bytes of every tensor, by name. */
