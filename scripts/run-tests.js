@@ -1,4 +1,4 @@
-// Lint, format, types, native tests, jest, and what can be tested of the CUDA device without one; one
+// Lint, format, architecture, types, native tests, jest, and what can be tested of the CUDA device without one; one
 // after the other, also when one fails; then the sum of all.
 const { spawnSync } = require('node:child_process');
 const { availableParallelism } = require('node:os');
@@ -126,6 +126,7 @@ async function main() {
   await check('lint', [bin('eslint'), '.']);
   await checkScript('format of C++', 'format.js', '--check', 'cpp');
   await checkScript('format of TypeScript', 'format.js', '--check', 'typescript');
+  await checkScript('picture of the architecture', 'architecture.js', '--check');
   await check('types', [bin('tsc'), '--noEmit']);
   await nativeTests();
   await jest('jest on the cpu', args);
