@@ -1,8 +1,11 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
+/** What programs write. */
+export const generated = ['dist/', 'build/', 'prebuilds/', 'node_modules/', 'coverage/', 'runs/'];
+
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'prebuilds/', 'node_modules/', 'coverage/'] },
+  { ignores: generated },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

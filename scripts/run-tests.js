@@ -1,5 +1,5 @@
-// Lint, types, native tests, jest, and what can be tested of the CUDA device without one; one after the other, also
-// when one fails; then the sum of all.
+// Lint, format, architecture, types, native tests, jest, and what can be tested of the CUDA device without one; one
+// after the other, also when one fails; then the sum of all.
 const { spawnSync } = require('node:child_process');
 const { availableParallelism } = require('node:os');
 const path = require('node:path');
@@ -53,6 +53,10 @@ function check(name, command) {
   return step(name, command, 1);
 }
 
+function checkScript(name, script, ...args) {
+  return check(name, [process.execPath, path.join('scripts', script), ...args]);
+}
+
 /** A step that others need: it counts only when it fails. */
 function build(name, command) {
   return step(name, command, 0);
@@ -64,7 +68,7 @@ async function jest(name, args, extraEnv = {}) {
 }
 
 function kernelReport() {
-  return check('kernel report', [process.execPath, path.join('scripts', 'kernel-report.js'), '--top', '10']);
+  return checkScript('kernel report', 'kernel-report.js', '--top', '10');
 }
 
 async function nativeTests() {
@@ -120,6 +124,9 @@ async function main() {
   const everything = given.length === 0;
   const args = given.filter((argument) => !['--emulated', '--sanitized'].includes(argument));
   await check('lint', [bin('eslint'), '.']);
+  await checkScript('format of C++', 'format.js', '--check', 'cpp');
+  await checkScript('format of TypeScript', 'format.js', '--check', 'typescript');
+  await checkScript('picture of the architecture', 'architecture.js', '--check');
   await check('types', [bin('tsc'), '--noEmit']);
   await nativeTests();
   await jest('jest on the cpu', args);
