@@ -67,6 +67,8 @@ std::vector<Tensor> Args::tensors() {
   if (!value.IsArray()) wrong("an array of tensor handles");
   auto array = value.As<Napi::Array>();
   const uint32_t length = array.Length();
+  if (list_length_ == no_list) list_length_ = length;
+  if (length != list_length_ && length != 0) wrong("as long as the first list of tensors");
   std::vector<Tensor> tensors;
   tensors.reserve(length);
   for (uint32_t i = 0; i < length; ++i) tensors.push_back(agreeing(operand(handles_.tensor_box(env(), array.Get(i)))));

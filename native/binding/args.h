@@ -28,7 +28,7 @@ class Args {
   // Tensors that must agree: f32 or f64, all of one dtype and on one device.
   Tensor& tensor() { return agreeing(next_operand()); }
   OptionalTensor optional_tensor();  // null gives an empty tensor
-  std::vector<Tensor> tensors();
+  std::vector<Tensor> tensors();  // lists of a call are of one length, or empty
   // Exceptions to the dtype, on the same device all the same.
   IndexTensor index_tensor();
   AnyTensor any_tensor() { return {next_operand()}; }
@@ -66,6 +66,8 @@ class Args {
   size_t next_ = 0;
   Backend* device_ = nullptr;
   const Tensor* first_ = nullptr;  // with whose dtype the others must agree
+  static constexpr std::uint32_t no_list = ~std::uint32_t{0};
+  std::uint32_t list_length_ = no_list;
 };
 
 }  // namespace sn::binding

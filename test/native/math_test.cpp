@@ -1,6 +1,7 @@
 // The stated errors of native/math, against long double.
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "check.h"
 #include "math/angular.h"
@@ -138,30 +139,41 @@ SN_TEST(sigmoid_gradients, "dg/ds and dg/dk of the sigmoid agree with difference
   }
 }
 
-SN_TEST(margins_fall, "every margin falls with theta, without a jump, from 1 to 1 - 2m") {
-  const auto check = [](Margin margin, auto g, double m) {
-    const auto value_of = [&](double s) { return math::margin_value(math::MarginFunctions(), margin, g, s, m).value; };
-    double before = value_of(1);
-    SN_CHECK_BELOW(std::fabs(before - 1), 1e-9);
-    constexpr int steps = 20000;
-    for (int i = 1; i <= steps; ++i) {
-      const double value = value_of(std::cos(math::pi * i / steps));
-      if (value > before + 1e-9 || before - value > 0.02) {
-        SN_CHECK(value <= before + 1e-9 && before - value <= 0.02);
-        break;
-      }
-      before = value;
+namespace {
+
+// Checks that a margin falls with theta and does not jump; the values at 0 and pi.
+template <typename G>
+std::pair<double, double> check_fall(Margin margin, const G& g, double m) {
+  const auto value_of = [&](double s) { return math::margin_value(math::MarginFunctions(), margin, g, s, m).value; };
+  const double first = value_of(1);
+  double before = first;
+  constexpr int steps = 20000;
+  for (int i = 1; i <= steps; ++i) {
+    const double value = value_of(std::cos(math::pi * i / steps));
+    if (value > before + 1e-9 || before - value > 0.02) {
+      SN_CHECK(value <= before + 1e-9 && before - value <= 0.02);
+      break;
     }
-    SN_CHECK_BELOW(std::fabs(before - (1 - 2 * m)), 1e-9);
-  };
-  for (int code = 0; code < math::MarginFunctions::size; ++code) {
-    const auto margin = static_cast<Margin>(code);
-    for_each_angular<double>([&](auto type) {
-      using G = typename decltype(type)::type;
-      for (double m : {1.0, 2.0, 3.0, 4.0}) check(margin, G::make(0.3), m);
-    });
+    before = value;
   }
-  check(Margin{}, math::Linear<double>(), 1.5);
+  return {first, before};
+}
+
+}  // namespace
+
+SN_TEST(margins_fall, "every margin falls with theta, without a jump; the multiplicative one from 1 to 1 - 2m") {
+  for_each_angular<double>([&](auto type) {
+    using G = typename decltype(type)::type;
+    for (int code = 0; code < math::MarginFunctions::size; ++code) {
+      for (double m : {1.0, 2.0, 3.0}) check_fall(static_cast<Margin>(code), G::make(0.3), m);
+    }
+    for (double m : {1.0, 2.0, 3.0, 4.0}) {
+      const auto [first, last] = check_fall(Margin{}, G::make(0.3), m);
+      SN_CHECK_BELOW(std::fabs(first - 1), 1e-9);
+      SN_CHECK_BELOW(std::fabs(last - (1 - 2 * m)), 1e-9);
+    }
+  });
+  check_fall(Margin{}, math::Linear<double>(), 1.5);
 }
 
 SN_TEST(converts, "numbers go to bfloat16 and back to the nearest, halves to even; a NaN stays one") {
