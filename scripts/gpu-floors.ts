@@ -1,7 +1,7 @@
 // What the convolutions of two networks take on an H100 at best, and what ours would at the peaks of the machine: the
 // tables of docs/gpu-floors.md. `npx ts-node -T scripts/gpu-floors.ts` prints them.
-import { type ConvolutionShape, layerCase, layersOf, outputSize } from '../lib/experiments/layerShapes';
-import { convolutionWork, type Work } from '../lib/experiments/work';
+import { type ConvolutionShape, layerCase, layersOf, outputSize } from '../lib/bench/layerShapes';
+import { convolutionWork, type Work } from '../lib/bench/cost';
 import { formatCount, formatSignificant, markdownTable } from '../lib/report/index';
 
 /** NVIDIA's peak numbers of an H100 SXM: operations a second (dense) by precision, and bytes a second. */

@@ -1,7 +1,7 @@
 """PyTorch as a contender of `spherenet bench --peer pytorch`, by any Python that has torch.
 
 Reads one JSON request a line on stdin, answers with one JSON line on stdout, and computes only while it is asked to, so
-that contenders run strictly in turn. lib/experiments/peers/pytorchPeer.ts is the other side.
+that contenders run strictly in turn. lib/bench/peers/pytorch.ts is the other side.
 
     pytorch.py --self-check    holds the SphereConv below against its definition, patch by patch in float64
 """
@@ -25,7 +25,7 @@ except Exception as error:  # a broken installation fails in many ways
 
 EPS = 1e-6  # shorter patches and filters have cosine 0, as in ours
 POLE = 1e-6  # asin has no derivative at the poles
-TILE = 1 << 20  # as lib/experiments/variedTensor.ts
+TILE = 1 << 20  # as lib/bench/variedTensor.ts
 
 
 # ------------------------------------------------------------------------------------------------ SphereConv

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { DeviceChoice, MatmulPrecision } from '../device';
 import { OptionError } from '../errors';
-import type { BenchmarkTarget } from '../experiments/benchmark';
-import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../experiments/layerShapes';
-import { type PeerName, peerNames } from '../experiments/peers/peer';
+import type { BenchmarkTarget } from '../bench/run';
+import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../bench/layerShapes';
+import { type PeerName, peerNames } from '../bench/peers/peer';
 import type { AngularOperator } from '../ops';
 import { useDevice } from './deviceOptions';
 import { atLeastOne, jsonOption, listOption, numberIn, numberOption, oneOf } from './options';
@@ -88,8 +88,8 @@ async function run(options: BenchOptions): Promise<void> {
   const isStep = Boolean(step) || profile || network !== undefined;
   const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
   const [{ runBenchmark }, { benchmarkText, saveBenchmark }] = await Promise.all([
-    import('../experiments/benchmark'),
-    import('../experiments/benchmarkReport'),
+    import('../bench/run'),
+    import('../bench/report'),
   ]);
   const document = await runBenchmark({
     targets: await targetsOf(options),

@@ -1,6 +1,6 @@
 import { Argument, type Command } from 'commander';
 import { requireOneOf } from '../errors';
-import type { DatasetName, DatasetSummary } from '../experiments/datasets';
+import type { DatasetName, DatasetSummary } from '../data/datasets';
 import { formatBytes, formatCount, textTable } from '../report';
 import { addSourceOptions, datasetNames, type SourceOptions } from './dataOptions';
 import { showLoadProgress } from './loadProgress';
@@ -23,7 +23,7 @@ export function addDataCommand(program: Command): void {
 }
 
 async function run(name: DatasetName, { source, cache, json }: SourceOptions & { json?: boolean }): Promise<void> {
-  const { summarizeDataset } = await import('../experiments/datasets');
+  const { summarizeDataset } = await import('../data/datasets');
   printResult(await summarizeDataset(name, { source, cache, onProgress: showLoadProgress() }), json, asText);
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { DatasetName } from '../experiments/datasets';
+import type { DatasetName } from '../data/datasets';
 import { choiceOption } from './options';
 
 export const datasetNames = ['cifar10', 'mnist', 'fashion-mnist'] as const satisfies readonly DatasetName[];

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import nodeGypBuild from 'node-gyp-build';
 import type { NativeCudaInfo } from '../../typings/native';
-import type { Machine } from '../experiments/machine';
+import type { Machine } from '../machine';
 import { formatBytes } from '../report/format';
 import { jsonOption } from './options';
 import { printResult } from './output';
@@ -33,7 +33,7 @@ export function addDoctorCommand(program: Command): void {
 
 async function diagnose(): Promise<Diagnosis> {
   const { deviceInfo } = await import('../device');
-  const { describeMachine } = await import('../experiments/machine');
+  const { describeMachine } = await import('../machine');
   const machine = describeMachine('cpu');
   const { cuda } = deviceInfo();
   return {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ClassReport } from '../experiments/classReport';
+import type { ClassReport } from '../train/classReport';
 import { formatCount, formatPercent, formatSignificant, textTable } from '../report';
 import { addDataOptions, type DataOptions } from './dataOptions';
 import { addDeviceOptions, type DeviceOptions, useDevice } from './deviceOptions';
@@ -34,8 +34,8 @@ async function run(checkpoint: string, options: EvalOptions): Promise<void> {
   const { data, source, cache, batchSize, json } = options;
   const [{ loadModel }, { loadDataset }, { classReport }] = await Promise.all([
     import('../train'),
-    import('../experiments/datasets'),
-    import('../experiments/classReport'),
+    import('../data/datasets'),
+    import('../train/classReport'),
   ]);
   const device = await useDevice(options);
   const model = (await loadModel(checkpoint)).to(device);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../experiments/paperTable';
+import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../paper/table';
 import { addDataOptions, type DataOptions } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode } from './interrupt';
@@ -48,9 +48,9 @@ export function addPaperCommand(program: Command): void {
 async function run(options: PaperCommandOptions): Promise<void> {
   const { cells, widths, iterations, seed, minutes, output, cudaGraph, json, data, source, cache } = options;
   const [{ runPaper }, { paperText }, { loadDataset }] = await Promise.all([
-    import('../experiments/paper'),
-    import('../experiments/paperReport'),
-    import('../experiments/datasets'),
+    import('../paper/run'),
+    import('../paper/report'),
+    import('../data/datasets'),
   ]);
   const device = await useTrainingDevice(options);
   const signal = abortOnInterrupt();

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { OptionError } from '../errors';
-import type { AugmentationName, OptimizerName, TrainingConfig } from '../experiments/trainingRun';
+import type { AugmentationName, OptimizerName, TrainingConfig } from '../paper/trainingRun';
 import type { Annealing } from '../losses';
 import type { ConvolutionConfig, HeadConfig } from '../models';
 import type { AngularOperator } from '../ops';
@@ -125,8 +125,8 @@ async function run(options: TrainOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const [{ loadDataset }, { evaluationLoader, prepareTraining }] = await Promise.all([
-    import('../experiments/datasets'),
-    import('../experiments/trainingRun'),
+    import('../data/datasets'),
+    import('../paper/trainingRun'),
   ]);
   const device = await useTrainingDevice(options);
   const { data, source, cache, evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceInfo } from '../../lib/device';
-import type { BenchmarkDocument } from '../../lib/experiments/benchmarkReport';
+import type { BenchmarkDocument } from '../../lib/bench/report';
 import { hasCuda, testDevice } from '../support/device';
 import { onTestDevice, runCli } from './cli';
 

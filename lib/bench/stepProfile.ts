@@ -4,9 +4,9 @@ import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision, sync
 import { requireNumber } from '../errors';
 import type { AngularOperator } from '../ops';
 import { Adam } from '../optim';
-import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './benchmarkNetworks';
+import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './networks';
 import { NativeProfiler, type OperatorTime } from './nativeProfiler';
-import { defaultNetwork, stepCase } from './stepBenchmark';
+import { defaultNetwork, stepCase } from './step';
 
 export type ProfilePhase = 'data' | 'forward' | 'loss' | 'backward' | 'optimizer';
 

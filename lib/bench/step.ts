@@ -3,12 +3,12 @@ import { requireNumber } from '../errors';
 import type { AngularOperator } from '../ops';
 import { Adam } from '../optim';
 import { type Tensor, tensor } from '../tensor';
-import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './benchmarkNetworks';
+import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './networks';
 import { type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
 import type { Peer } from './peers/peer';
 import { residentMemory } from './residentMemory';
 import { variedTensor } from './variedTensor';
-import { stepWork } from './work';
+import { stepWork } from './cost';
 
 export interface StepBenchmarkOptions extends Omit<ContestOptions, 'work'> {
   /** Default `plain-9`, that is CNN-9 and SphereNet-9. */

@@ -1,15 +1,20 @@
-import { type DatasetSplits, loadCifar10, loadFashionMnist, loadMnist, type LoadOptions } from '../data';
-import { cacheRoot } from '../data/cache';
 import { requireOneOf } from '../errors';
+import { cacheRoot } from './cache';
+import { loadCifar10 } from './cifar';
+import type { DatasetSplits } from './dataset';
+import { loadFashionMnist, loadMnist } from './mnist';
+import type { LoadOptions } from './options';
 
-/** The data sets that experiments know by name. */
-export type DatasetName = 'cifar10' | 'mnist' | 'fashion-mnist';
-
-const loaders: Record<DatasetName, (options: LoadOptions) => Promise<DatasetSplits>> = {
-  cifar10: loadCifar10,
-  mnist: loadMnist,
+const loaders = {
+  'cifar10': loadCifar10,
+  'mnist': loadMnist,
   'fashion-mnist': ({ source }) => loadFashionMnist({ source }),
-};
+} satisfies Record<string, (options: LoadOptions) => Promise<DatasetSplits>>;
+
+export type DatasetName = keyof typeof loaders;
+
+/** What {@link loadDataset} knows: the data sets that need no more than a name. */
+export const datasetNames = Object.keys(loaders) as DatasetName[];
 
 /**
  * A data set by its name.
@@ -17,8 +22,7 @@ const loaders: Record<DatasetName, (options: LoadOptions) => Promise<DatasetSpli
  * @throws {DataError} when it cannot be fetched or is damaged.
  */
 export async function loadDataset(name: DatasetName, options: LoadOptions = {}): Promise<DatasetSplits> {
-  requireOneOf('name', name, Object.keys(loaders) as DatasetName[]);
-  return loaders[name](options);
+  return loaders[requireOneOf('name', name, datasetNames)](options);
 }
 
 /** What is in a data set. */

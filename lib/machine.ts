@@ -1,7 +1,6 @@
 import { cpus, totalmem, type as systemName, release } from 'node:os';
 import { arch, constrainedMemory, versions } from 'node:process';
-import { defaultDevice, type Device, deviceInfo, matmulPrecision, type MatmulPrecision } from '../device';
-import type { Roof } from './roofs';
+import { defaultDevice, type Device, deviceInfo, matmulPrecision, type MatmulPrecision } from './device';
 
 /** A CUDA device, as a report names it. */
 export interface Gpu {
@@ -29,8 +28,6 @@ export interface Machine {
   onednn: string;
   /** What the operators ran on, where that is not the processor. */
   gpu?: Gpu;
-  /** What its devices do at best, where that was measured. */
-  roofs?: Roof[];
 }
 
 /** This machine, as reports name it, with the GPU where `device` is one. */

@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ImageDataset } from '../data';
+import { evaluationLoader, type ImageDataset } from '../data';
 import type { Classifier } from '../models';
 import { deviceOf } from '../nn/module';
 import { softmaxCrossEntropy } from '../ops';
 import { noGrad } from '../tensor';
-import { evaluationLoader } from './trainingRun';
 
 /** How well a network knows one class. */
 export interface ClassResult {

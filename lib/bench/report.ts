@@ -1,16 +1,21 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { barChart, formatBytes, formatNumber, formatPercent, formatSignificant, type Panel, panels, saveChart, textTable } from '../report';
-import type { ComparedRow, Comparison } from './benchmarkComparison';
+import type { ComparedRow, Comparison } from './comparison';
 import { groupBy } from './grouping';
-import { type Machine, machineLine } from './machine';
+import { type Machine, machineLine } from '../machine';
 import { type BenchmarkEngine, type BenchmarkOperator, type BenchmarkPass, type BenchmarkRow, type MemoryLayout, wholePass } from './measure';
 import type { Roof } from './roofs';
 import type { StepProfile } from './stepProfile';
 
+/** With what its devices do at best, where that was measured. */
+interface MeasuredMachine extends Machine {
+  roofs?: Roof[];
+}
+
 /** The document that `spherenet bench --json` prints. */
 export interface BenchmarkDocument {
-  machine: Machine;
+  machine: MeasuredMachine;
   rows: BenchmarkRow[];
   /** What a reader should know, such as the versions of peers. */
   notes?: string[];
@@ -111,7 +116,7 @@ function barOf({ label, passes }: Line) {
 }
 
 /** What computed; where there were several settings, the title of each case tells which. */
-function headline(machine: Machine): string {
+function headline(machine: MeasuredMachine): string {
   const { gpu, roofs = [] } = machine;
   const onCuda = roofs.filter(({ device }) => device === 'cuda');
   if (!gpu || (onCuda.length < 2 && onCuda.length === roofs.length)) return machineLine(machine);

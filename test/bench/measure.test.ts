@@ -1,4 +1,4 @@
-import { contest, type Contender, fastestLayouts, measure, type MemoryLayout, quartiles } from '../../lib/experiments/measure';
+import { contest, type Contender, fastestLayouts, measure, type MemoryLayout, quartiles } from '../../lib/bench/measure';
 
 test('quartiles interpolate between the nearest samples', () => {
   expect(quartiles([4, 1, 3, 2])).toEqual({ ms: 2.5, p25: 1.75, p75: 3.25 });

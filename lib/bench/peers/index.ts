@@ -23,6 +23,6 @@ export async function closePeers(peers: readonly Peer[]): Promise<void> {
 }
 
 async function startPeer(name: PeerName, devices: readonly Device[]): Promise<Peer> {
-  if (name === 'pytorch') return (await import('./pytorchPeer')).pytorchPeer(devices);
-  return (await import('./tfjsPeer')).tfjsPeer(deviceInfo().threads);
+  if (name === 'pytorch') return (await import('./pytorch')).pytorchPeer(devices);
+  return (await import('./tfjs')).tfjsPeer(deviceInfo().threads);
 }

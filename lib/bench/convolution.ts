@@ -9,7 +9,7 @@ import { type BenchmarkRow, contest, type Contender, type ContestOptions, timed 
 import type { Peer } from './peers/peer';
 import { residentMemory } from './residentMemory';
 import { variedTensor } from './variedTensor';
-import { convolutionWork } from './work';
+import { convolutionWork } from './cost';
 
 export interface ConvolutionBenchmarkOptions extends Omit<ContestOptions, 'work'> {
   shape: ConvolutionShape;

@@ -5,8 +5,8 @@ import type { Device, MatmulPrecision } from '../device';
 import {
   binnedMean, formatCount, formatDuration, logCurve, markdownTable, type Panel, panels, type Point, readLog, saveChart, type Table, textTable,
 } from '../report';
-import { type Machine, machineLine } from './machine';
-import type { PaperCell } from './paperTable';
+import { type Machine, machineLine } from '../machine';
+import type { PaperCell } from './table';
 
 /** What decides the results of all cells, beside the paper's own setting: `setting.json`. */
 export interface PaperSetting {

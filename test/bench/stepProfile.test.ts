@@ -1,5 +1,5 @@
-import { NativeProfiler } from '../../lib/experiments/nativeProfiler';
-import { perStep, profileStep } from '../../lib/experiments/stepProfile';
+import { NativeProfiler } from '../../lib/bench/nativeProfiler';
+import { perStep, profileStep } from '../../lib/bench/stepProfile';
 import { native } from '../../lib/native';
 import { relu } from '../../lib/ops';
 import { noGrad, tensor } from '../../lib/tensor';

@@ -3,7 +3,7 @@ import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision, memo
 import { groupBy } from './grouping';
 import type { Resident } from './residentMemory';
 import type { Roof } from './roofs';
-import { type Rates, ratesOf, type WorkByPass } from './work';
+import { type Rates, ratesOf, type WorkByPass } from './cost';
 
 /** What was computed: a plain convolution or network, or a spherical one by its angular function. */
 export type BenchmarkOperator = 'plain' | 'linear' | 'cosine' | 'sigmoid';

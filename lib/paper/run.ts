@@ -10,9 +10,9 @@ import { type LogEntry, readLog } from '../report';
 import type { EvalRecord, TrainRecord } from '../train';
 import type { RunProgress } from './convergence';
 import type { Evaluation } from './convergenceReport';
-import { describeMachine } from './machine';
-import { type CellResult, type PaperSetting, type PaperSummary, savePaper } from './paperReport';
-import { cellConfig, type CellName, paperCell } from './paperTable';
+import { describeMachine } from '../machine';
+import { type CellResult, type PaperSetting, type PaperSummary, savePaper } from './report';
+import { cellConfig, type CellName, paperCell } from './table';
 import { evaluationLoader, prepareTraining } from './trainingRun';
 
 export interface PaperOptions {

@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ConvergenceOptions, runConvergence } from '../../lib/experiments/convergence';
-import { convergenceText } from '../../lib/experiments/convergenceReport';
+import { type ConvergenceOptions, runConvergence } from '../../lib/paper/convergence';
+import { convergenceText } from '../../lib/paper/convergenceReport';
 import { readLog } from '../../lib/report';
 import { hasCuda } from '../support/device';
 import { toyImages } from '../support/toyImages';

@@ -1,6 +1,6 @@
 import { OptionError } from '../../lib/errors';
-import { layer, layerCase, layersOf, outputSize } from '../../lib/experiments/layerShapes';
-import { convolutionWork, ratesOf, stepWork } from '../../lib/experiments/work';
+import { layer, layerCase, layersOf, outputSize } from '../../lib/bench/layerShapes';
+import { convolutionWork, ratesOf, stepWork } from '../../lib/bench/cost';
 import { cnn9 } from '../../lib/models';
 
 test('a case names stride and padding only where they are not the usual ones', () => {

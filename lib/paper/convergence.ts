@@ -7,8 +7,8 @@ import type { HeadConfig } from '../models';
 import type { Point } from '../report';
 import { evaluate, type FitResult, type TrainRecord } from '../train';
 import { type ConvergenceSummary, type Evaluation, type NetworkCurve, saveConvergence } from './convergenceReport';
-import { describeMachine } from './machine';
-import { paperRecipe } from './paperRecipe';
+import { describeMachine } from '../machine';
+import { paperRecipe } from './recipe';
 import { evaluationLoader, prepareTraining, type TrainingConfig } from './trainingRun';
 
 /** A twin: all but the convolutions is the same. */

@@ -1,16 +1,16 @@
 import { type Device, type MatmulPrecision, setMatmulPrecision } from '../device';
 import type { AngularOperator } from '../ops';
-import { compareBenchmarks, readBenchmark } from './benchmarkComparison';
-import { benchmarkNetwork, widthsOf } from './benchmarkNetworks';
-import type { BenchmarkDocument } from './benchmarkReport';
+import { compareBenchmarks, readBenchmark } from './comparison';
+import { benchmarkNetwork, widthsOf } from './networks';
+import type { BenchmarkDocument } from './report';
 import { benchmarkCalls } from './callOverhead';
-import { benchmarkConvolution } from './convolutionBenchmark';
+import { benchmarkConvolution } from './convolution';
 import type { ConvolutionShape } from './layerShapes';
-import { describeMachine } from './machine';
+import { describeMachine } from '../machine';
 import type { BenchmarkRow, MeasureOptions } from './measure';
 import { closePeers, type Peer, type PeerName, startPeers } from './peers';
 import { measureRoof, type Roof } from './roofs';
-import { benchmarkStep } from './stepBenchmark';
+import { benchmarkStep } from './step';
 import { profileStep, type StepProfile } from './stepProfile';
 
 /** Where to measure, and how precisely. */

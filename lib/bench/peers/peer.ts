@@ -1,6 +1,6 @@
 import type { Device } from '../../device';
 import type { AngularOperator } from '../../ops';
-import type { BenchmarkNetwork } from '../benchmarkNetworks';
+import type { BenchmarkNetwork } from '../networks';
 import type { ConvolutionShape } from '../layerShapes';
 import type { Contender } from '../measure';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import {
   binnedMean, formatBytes, formatCount, formatDuration, formatPercent, formatSignificant, panels, type Point, saveChart, textTable,
 } from '../report';
-import { type Machine, machineLine } from './machine';
+import { type Machine, machineLine } from '../machine';
 
 /** The network's quality at one moment. */
 export interface Evaluation {

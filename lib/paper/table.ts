@@ -1,6 +1,6 @@
 import { OptionError } from '../errors';
 import type { ConvolutionConfig, HeadConfig } from '../models';
-import { paperRecipe } from './paperRecipe';
+import { paperRecipe } from './recipe';
 import type { TrainingConfig } from './trainingRun';
 
 // Table 1 of the paper: CNN-9 on CIFAR-10, the operator of its convolutions by the loss.

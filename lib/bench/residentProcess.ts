@@ -1,9 +1,9 @@
 // What residentMemory() starts: runs one contender, sends its memory to the parent, and ends.
-import { benchmarkNetwork } from './benchmarkNetworks';
-import { makeOperands, ownConvolution } from './convolutionBenchmark';
+import { benchmarkNetwork } from './networks';
+import { makeOperands, ownConvolution } from './convolution';
 import type { Contender } from './measure';
 import { ownMemory, resetOwnPeak, type Resident, residentRuns, type ResidentTask } from './residentMemory';
-import { makeBatch, ownStep } from './stepBenchmark';
+import { makeBatch, ownStep } from './step';
 
 function contenderOf(task: ResidentTask): Contender {
   const { batchSize, operator } = task;

@@ -1,10 +1,10 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PaperOptions, runPaper } from '../../lib/experiments/paper';
-import { paperText } from '../../lib/experiments/paperReport';
-import { cellConfig, defaultCells, paperCell, paperLosses, paperOperators, requireCellName } from '../../lib/experiments/paperTable';
-import { paperMilestones } from '../../lib/experiments/trainingRun';
+import { type PaperOptions, runPaper } from '../../lib/paper/run';
+import { paperText } from '../../lib/paper/report';
+import { cellConfig, defaultCells, paperCell, paperLosses, paperOperators, requireCellName } from '../../lib/paper/table';
+import { paperMilestones } from '../../lib/paper/trainingRun';
 import { logCurve, readLog } from '../../lib/report';
 import { readSafetensors } from '../../lib/train';
 import { toyImages } from '../support/toyImages';

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from '../../lib/errors';
-import { type ComparedRow, compareBenchmarks, type EarlierDocument, readBenchmark } from '../../lib/experiments/benchmarkComparison';
+import { type ComparedRow, compareBenchmarks, type EarlierDocument, readBenchmark } from '../../lib/bench/comparison';
 
 type Row = EarlierDocument['rows'][number];
 

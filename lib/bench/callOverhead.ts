@@ -4,7 +4,7 @@ import { native } from '../native';
 import { add } from '../ops';
 import { noGrad } from '../tensor';
 import { type BenchmarkRow, type Contender, measure, type MeasureOptions } from './measure';
-import { benchmarkStep, type StepBenchmarkOptions } from './stepBenchmark';
+import { benchmarkStep, type StepBenchmarkOptions } from './step';
 import { variedTensor } from './variedTensor';
 
 export type OverheadOptions = Omit<MeasureOptions, 'warmUpRounds' | 'work' | 'roof'> & Pick<StepBenchmarkOptions, 'operators' | 'peers'>;

@@ -1,5 +1,5 @@
-import { type BenchmarkDocument, benchmarkText } from '../../lib/experiments/benchmarkReport';
-import type { BenchmarkRow } from '../../lib/experiments/measure';
+import { type BenchmarkDocument, benchmarkText } from '../../lib/bench/report';
+import type { BenchmarkRow } from '../../lib/bench/measure';
 
 const machine: BenchmarkDocument['machine'] = {
   processor: 'AMD EPYC 9654 96-Core Processor', cores: 192, threads: 192, instructionSet: 'avx512', memoryBytes: 2 ** 40,
