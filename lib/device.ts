@@ -3,10 +3,12 @@ import { DeviceError, requireOneOf } from './errors';
 import { native } from './native';
 
 /** Where a tensor lives. */
-export type Device = NativeDevice;
+export const devices = ['cpu', 'cuda'] as const satisfies readonly NativeDevice[];
+export type Device = (typeof devices)[number];
 
 /** A device by its name, or `auto`: cuda where it can be used, else cpu. */
-export type DeviceChoice = Device | 'auto';
+export const deviceChoices = [...devices, 'auto'] as const;
+export type DeviceChoice = (typeof deviceChoices)[number];
 
 let cuda: NativeCudaInfo | null = null;
 let current: Device = 'cpu';
@@ -23,7 +25,7 @@ function cudaInfo(): NativeCudaInfo {
  * @throws {OptionError} for another name.
  */
 export function resolveDevice(name: DeviceChoice): Device {
-  requireOneOf('device', name, ['cpu', 'cuda', 'auto']);
+  requireOneOf('device', name, deviceChoices);
   if (name === 'cpu') return 'cpu';
   const { available, reason } = cudaInfo();
   if (name === 'cuda' && !available) throw new DeviceError('device', `device "cuda" cannot be used: ${reason}`);
@@ -64,10 +66,10 @@ export function synchronize(device: DeviceChoice = current): void {
   native.synchronize(resolveDevice(device));
 }
 
-/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. */
-export type MatmulPrecision = 'fp32' | 'tf32' | 'bf16';
+/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. In the order of their native codes. */
+export const precisions = ['fp32', 'tf32', 'bf16'] as const;
+export type MatmulPrecision = (typeof precisions)[number];
 
-const precisionCodes: Record<MatmulPrecision, PrecisionCode> = { fp32: 0, tf32: 1, bf16: 2 };
 /** As the native side begins. */
 let currentPrecision: MatmulPrecision = 'tf32';
 
@@ -82,8 +84,8 @@ let currentPrecision: MatmulPrecision = 'tf32';
  * @throws {OptionError} for another name.
  */
 export function setMatmulPrecision(precision: MatmulPrecision): void {
-  const code = precisionCodes[requireOneOf('precision', precision, ['fp32', 'tf32', 'bf16'])];
-  native.setMatmulPrecision(code);
+  requireOneOf('precision', precision, precisions);
+  native.setMatmulPrecision(precisions.indexOf(precision) as PrecisionCode);
   currentPrecision = precision;
 }
 
