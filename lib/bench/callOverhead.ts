@@ -4,10 +4,11 @@ import { native } from '../native';
 import { add } from '../ops';
 import { noGrad } from '../tensor';
 import { type BenchmarkRow, type Contender, measure, type MeasureOptions } from './measure';
+import { benchmarkNetwork } from './networks';
 import { benchmarkStep, type StepBenchmarkOptions } from './step';
 import { variedTensor } from './variedTensor';
 
-export type OverheadOptions = Omit<MeasureOptions, 'warmUpRounds' | 'work' | 'roof'> & Pick<StepBenchmarkOptions, 'operators' | 'peers'>;
+export type OverheadOptions = Omit<MeasureOptions, 'warmUpRounds' | 'cost' | 'roof'> & Pick<StepBenchmarkOptions, 'operators' | 'peers'>;
 
 /** Calls of one measurement; few enough for the queue of a GPU, so that submitting never waits. */
 const callsPerRun = 200;
@@ -28,7 +29,7 @@ export async function benchmarkCalls(settings: OverheadOptions): Promise<Benchma
   const rows = [
     ...(await measure('call ops.add', [calls(device, () => { add(a, b).dispose(); })], options)),
     ...(await measure('call native.add', [calls(device, () => { native.add(left, right, target); })], options)),
-    ...(await benchmarkStep({ ...options, network: 'plain-9', widths: [4, 4, 4], batchSize: 1, operators, peers })),
+    ...(await benchmarkStep({ ...options, network: benchmarkNetwork('cnn9', [4, 4, 4]), batchSize: 1, operators, peers })),
   ];
   // Rates of next to nothing say nothing.
   return rows.map(({ gflops: _gflops, roofShare: _roofShare, ...row }) => ({ ...row, overheadMicroseconds: row.ms * 1000 }));

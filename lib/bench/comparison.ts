@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { Device, MatmulPrecision } from '../device';
+import { type Device, devices, type MatmulPrecision, precisions } from '../device';
 import { DataError } from '../errors';
 import { groupBy } from './grouping';
-import type { BenchmarkEngine, BenchmarkRow } from './measure';
+import { type BenchmarkEngine, benchmarkEngines, benchmarkOperators, benchmarkPasses, type BenchmarkRow } from './measure';
 
 /** What became of a time: `faster` and `slower` only where noise does not explain it. */
 export type Verdict = 'faster' | 'slower' | 'same';
@@ -48,15 +48,15 @@ interface MachineFacts {
 }
 
 const milliseconds = z.number().positive();
-const device = z.enum(['cpu', 'cuda']);
-const precision = z.enum(['fp32', 'tf32', 'bf16']);
+const device = z.enum(devices);
+const precision = z.enum(precisions);
 const rowSchema = z.object({
   case: z.string(),
-  operator: z.enum(['plain', 'linear', 'cosine', 'sigmoid']),
-  engine: z.enum(['spherenet', 'onednn', 'pytorch', 'pytorch-compile', 'tfjs']),
+  operator: z.enum(benchmarkOperators),
+  engine: z.enum(benchmarkEngines),
   device,
   precision: precision.optional(),
-  pass: z.enum(['forward', 'backward', 'both', 'step']),
+  pass: z.enum(benchmarkPasses),
   ms: milliseconds,
   p25: milliseconds,
   p75: milliseconds,

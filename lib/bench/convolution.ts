@@ -5,13 +5,13 @@ import { type AngularOperator, conv2d, sphereConv2d } from '../ops';
 import { convGeometry } from '../ops/conv2d';
 import type { Tensor } from '../tensor';
 import { type ConvolutionShape, layerCase, outputSize } from './layerShapes';
-import { type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
+import { convolutionCost } from './cost';
+import { type BenchmarkOperator, type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
 import type { Peer } from './peers/peer';
 import { residentMemory } from './residentMemory';
 import { variedTensor } from './variedTensor';
-import { convolutionWork } from './cost';
 
-export interface ConvolutionBenchmarkOptions extends Omit<ContestOptions, 'work'> {
+export interface ConvolutionBenchmarkOptions extends Omit<ContestOptions, 'cost'> {
   shape: ConvolutionShape;
   batchSize: number;
   operators: readonly AngularOperator[];
@@ -43,7 +43,7 @@ export async function benchmarkConvolution(settings: ConvolutionBenchmarkOptions
   ];
   try {
     for (const peer of peers) contenders.push(...(await peer.convolution({ shape, batchSize, operators, device })));
-    return await contest(layerCase(shape, batchSize), contenders, { ...settings, work: convolutionWork(shape, batchSize) });
+    return await contest(layerCase(shape, batchSize), contenders, { ...settings, cost: convolutionCost(shape, batchSize) });
   } finally {
     for (const operand of Object.values<Tensor>({ ...operands })) operand.dispose();
   }
@@ -61,7 +61,7 @@ export function makeOperands(shape: ConvolutionShape, batchSize: number, device:
 }
 
 /** SphereConv, or the plain convolution of this library. */
-export function ownConvolution(operator: AngularOperator | 'plain', shape: ConvolutionShape, operands: Operands): Contender {
+export function ownConvolution(operator: BenchmarkOperator, shape: ConvolutionShape, operands: Operands): Contender {
   const { x, weight, dy } = operands;
   const { stride, padding } = shape;
   const forward = (): Tensor =>

@@ -1,4 +1,4 @@
-import { type Classifier } from '../models';
+import type { Classifier } from '../models';
 import { summary } from '../nn';
 import type { Shape } from '../tensor';
 import { type ConvolutionShape, outputSize } from './layerShapes';
@@ -6,16 +6,16 @@ import type { BenchmarkPass } from './measure';
 import type { Roof } from './roofs';
 
 /** What a pass has to do at least, whoever does it. */
-export interface Work {
+export interface Cost {
   /** Of convolutions and matrix products, a multiply-add counted as two. */
   flops: number;
   /** Operands read once, results written once; null where nobody has counted. */
   bytes: number | null;
 }
 
-export type WorkByPass = Partial<Record<BenchmarkPass, Work>>;
+export type CostByPass = Partial<Record<BenchmarkPass, Cost>>;
 
-/** How fast some work was done. */
+/** How fast something was computed. */
 export interface Rates {
   /** 10⁹ floating-point operations a second. */
   gflops?: number;
@@ -31,7 +31,7 @@ const bytesOfFloat = 4;
  * Of a convolution, which is all that is counted of a SphereConv too: forward, and backward with both gradients. The
  * factors are those of a direct convolution; an algorithm that needs fewer comes out faster than the roof may allow.
  */
-export function convolutionWork(shape: ConvolutionShape, batchSize: number): WorkByPass {
+export function convolutionCost(shape: ConvolutionShape, batchSize: number): CostByPass {
   const { channels, filters, size, kernel } = shape;
   const [input, output] = [batchSize * channels * size ** 2, batchSize * filters * outputSize(shape) ** 2];
   const weights = filters * kernel ** 2 * channels;
@@ -42,16 +42,16 @@ export function convolutionWork(shape: ConvolutionShape, batchSize: number): Wor
 }
 
 /** Of a training step: three products for each layer, but two for the first, whose images need no gradient. */
-export function stepWork(model: Classifier, imageShape: Shape, batchSize: number): WorkByPass {
+export function stepCost(model: Classifier, imageShape: Shape, batchSize: number): CostByPass {
   const { rows, totals } = summary(model, imageShape);
   const first = rows.find(({ multiplyAdds }) => multiplyAdds > 0)?.multiplyAdds ?? 0;
   return { step: { flops: 2 * batchSize * (3 * totals.multiplyAdds - first), bytes: null } };
 }
 
-/** How fast `work` was done in `ms`, and how near that is to the roof. */
-export function ratesOf(work: Work | undefined, ms: number, roof: Roof | undefined): Rates {
-  if (!work) return {};
-  const { flops, bytes } = work;
+/** How fast something of this cost was done in `ms`, and how near that is to the roof. */
+export function ratesOf(cost: Cost | undefined, ms: number, roof: Roof | undefined): Rates {
+  if (!cost) return {};
+  const { flops, bytes } = cost;
   const rates: Rates = { gflops: perSecond(flops, ms), ...(bytes === null ? {} : { gbps: perSecond(bytes, ms) }) };
   if (!roof) return rates;
   const share = Math.max(rates.gflops! / roof.gflops, (rates.gbps ?? 0) / roof.gbps);

@@ -13,11 +13,6 @@ export interface ConvolutionShape {
   padding: number;
 }
 
-/** A network whose layers can be timed one by one. */
-export type LayerList = 'cnn9' | 'resnet32' | 'resnet18';
-
-export const layerLists = ['cnn9', 'resnet32', 'resnet18'] as const satisfies readonly LayerList[];
-
 interface ListedNetwork {
   /** Filters by stage, where none are asked for. */
   widths: readonly number[];
@@ -25,7 +20,8 @@ interface ListedNetwork {
   layers: (widths: readonly number[]) => ConvolutionShape[];
 }
 
-const networks: Record<LayerList, ListedNetwork> = {
+/** Named as `--network` names them, where it has them. */
+const networks = {
   cnn9: {
     widths: [64, 96, 128],
     layers: ([a, b, c]) => [
@@ -46,7 +42,12 @@ const networks: Record<LayerList, ListedNetwork> = {
       ...nextStage(a, b, 56), ...nextStage(b, c, 28), ...nextStage(c, d, 14),
     ],
   },
-};
+} satisfies Record<string, ListedNetwork>;
+
+/** A network whose layers can be timed one by one. */
+export type LayerList = keyof typeof networks;
+
+export const layerLists = Object.keys(networks) as LayerList[];
 
 /** The first convolution of a residual stage, its shortcut, and the others. */
 function nextStage(channels: number, filters: number, size: number): ConvolutionShape[] {
@@ -73,7 +74,7 @@ export function layer(
  * @throws {OptionError} when there are not as many as the network has stages.
  */
 export function layersOf(list: LayerList, widths?: readonly number[]): ConvolutionShape[] {
-  const network = networks[list];
+  const network: ListedNetwork = networks[list];
   const stages = network.widths.length;
   if (widths && widths.length !== stages) {
     throw new OptionError('widths', `widths of ${list} must be ${stages} numbers, but got ${widths.length}`);

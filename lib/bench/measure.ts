@@ -1,15 +1,22 @@
 import { performance } from 'node:perf_hooks';
 import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision, memoryStats, resetPeakMemory, synchronize } from '../device';
+import { type AngularOperator, angularOperators } from '../ops';
 import { groupBy } from './grouping';
+import { type CostByPass, type Rates, ratesOf } from './cost';
 import type { Resident } from './residentMemory';
 import type { Roof } from './roofs';
-import { type Rates, ratesOf, type WorkByPass } from './cost';
 
 /** What was computed: a plain convolution or network, or a spherical one by its angular function. */
-export type BenchmarkOperator = 'plain' | 'linear' | 'cosine' | 'sigmoid';
-export type BenchmarkPass = 'forward' | 'backward' | 'both' | 'step';
+export const benchmarkOperators: readonly ('plain' | AngularOperator)[] = ['plain', ...angularOperators];
+export type BenchmarkOperator = (typeof benchmarkOperators)[number];
+
+export const benchmarkPasses = ['forward', 'backward', 'both', 'step'] as const;
+export type BenchmarkPass = (typeof benchmarkPasses)[number];
+
 /** Whose code computed it. */
-export type BenchmarkEngine = 'spherenet' | 'onednn' | 'pytorch' | 'pytorch-compile' | 'tfjs';
+export const benchmarkEngines = ['spherenet', 'onednn', 'pytorch', 'pytorch-compile', 'tfjs'] as const;
+export type BenchmarkEngine = (typeof benchmarkEngines)[number];
+
 /** How images lie in memory: NHWC or NCHW. */
 export type MemoryLayout = 'channels-last' | 'contiguous';
 
@@ -63,8 +70,8 @@ export interface MeasureOptions {
   warmUpRounds?: number;
   /** Where the contenders compute. Default: the default device. */
   device?: Device;
-  /** What each pass has to do, for its rates. */
-  work?: WorkByPass;
+  /** Of each pass, for its rates. */
+  cost?: CostByPass;
   /** What the device does at best. */
   roof?: Roof;
   /** Told before each round, counted from 0, the rounds of warm-up first. */
@@ -90,7 +97,7 @@ export async function contest(name: string, contenders: readonly Contender[], op
  * Runs the contenders in turn, one round after the other: what disturbs the machine hits all of them alike.
  */
 export async function measure(name: string, contenders: readonly Contender[], options: MeasureOptions): Promise<BenchmarkRow[]> {
-  const { repeats, warmUpRounds = 2, device = defaultDevice(), work, roof, onRound } = options;
+  const { repeats, warmUpRounds = 2, device = defaultDevice(), cost, roof, onRound } = options;
   const precision = device === 'cpu' ? 'fp32' : matmulPrecision();
   const rounds = warmUpRounds + repeats;
   const times = contenders.map(() => new Map<BenchmarkPass, number[]>());
@@ -112,7 +119,7 @@ export async function measure(name: string, contenders: readonly Contender[], op
       return {
         case: name, operator, engine, device, precision, pass, ...spread, repeats,
         peakBytes: peakBytes ? peakBytes() : countsMemory ? peaks[index] : null,
-        ...ratesOf(work?.[pass], spread.ms, roof),
+        ...ratesOf(cost?.[pass], spread.ms, roof),
         ...(layout ? { layout } : {}),
       };
     }),

@@ -39,18 +39,6 @@ interface Contest {
 
 type Contestant = Pick<BenchmarkRow, 'engine' | 'operator' | 'pass' | 'case'> & { layout?: MemoryLayout };
 
-const operatorLabels: Record<BenchmarkOperator, string> = {
-  plain: 'Conv2d',
-  linear: 'SphereConv linear',
-  cosine: 'SphereConv cosine',
-  sigmoid: 'SphereConv sigmoid',
-};
-const networkLabels: Record<BenchmarkOperator, string> = {
-  plain: 'plain CNN',
-  linear: 'SphereNet linear',
-  cosine: 'SphereNet cosine',
-  sigmoid: 'SphereNet sigmoid',
-};
 const engineLabels: Record<BenchmarkEngine, string> = {
   'spherenet': 'spherenet',
   'onednn': 'oneDNN, bare',
@@ -137,8 +125,13 @@ function contestsOf(rows: readonly BenchmarkRow[]): Contest[] {
 function labelOf(row: Contestant): string {
   const { engine, operator, layout } = row;
   if (engine === 'onednn') return engineLabels[engine];
-  if (engine === 'spherenet') return (isOfStep(row) ? networkLabels : operatorLabels)[operator];
+  if (engine === 'spherenet') return ownLabel(operator, isOfStep(row));
   return `${engineLabels[engine]} ${operator}${layout ? ` ${layoutLabels[layout]}` : ''}`;
+}
+
+function ownLabel(operator: BenchmarkOperator, isStep: boolean): string {
+  if (operator === 'plain') return isStep ? 'plain CNN' : 'Conv2d';
+  return `${isStep ? 'SphereNet' : 'SphereConv'} ${operator}`;
 }
 
 function isOfStep({ pass }: Pick<BenchmarkRow, 'pass'>): boolean {

@@ -2,8 +2,9 @@ import { fork } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { DeviceError } from '../errors';
-import type { AngularOperator } from '../ops';
 import type { ConvolutionShape } from './layerShapes';
+import type { BenchmarkOperator } from './measure';
+import type { BenchmarkNetwork } from './networks';
 
 /** Memory of a process that did one thing, as the system counts it. */
 export interface Resident {
@@ -15,8 +16,8 @@ export interface Resident {
 
 /** One contender of ours, for a process of its own on the cpu. */
 export type ResidentTask =
-  | { kind: 'convolution'; shape: ConvolutionShape; batchSize: number; operator: AngularOperator | 'plain' }
-  | { kind: 'step'; network: string; widths: readonly number[]; batchSize: number; operator: AngularOperator | 'plain' };
+  | { kind: 'convolution'; shape: ConvolutionShape; batchSize: number; operator: BenchmarkOperator }
+  | { kind: 'step'; network: BenchmarkNetwork; batchSize: number; operator: BenchmarkOperator };
 
 /** How often a contender runs before its memory is read. */
 export const residentRuns = 3;

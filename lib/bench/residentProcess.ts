@@ -1,5 +1,4 @@
 // What residentMemory() starts: runs one contender, sends its memory to the parent, and ends.
-import { benchmarkNetwork } from './networks';
 import { makeOperands, ownConvolution } from './convolution';
 import type { Contender } from './measure';
 import { ownMemory, resetOwnPeak, type Resident, residentRuns, type ResidentTask } from './residentMemory';
@@ -8,8 +7,7 @@ import { makeBatch, ownStep } from './step';
 function contenderOf(task: ResidentTask): Contender {
   const { batchSize, operator } = task;
   if (task.kind === 'convolution') return ownConvolution(operator, task.shape, makeOperands(task.shape, batchSize, 'cpu'));
-  const network = benchmarkNetwork(task.network);
-  return ownStep(operator, network, task.widths, makeBatch(network, batchSize, 'cpu'));
+  return ownStep(operator, task.network, makeBatch(task.network, batchSize, 'cpu'));
 }
 
 async function run(task: ResidentTask): Promise<Resident> {

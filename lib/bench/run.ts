@@ -1,14 +1,14 @@
 import { type Device, type MatmulPrecision, setMatmulPrecision } from '../device';
+import { describeMachine } from '../machine';
 import type { AngularOperator } from '../ops';
-import { compareBenchmarks, readBenchmark } from './comparison';
-import { benchmarkNetwork, widthsOf } from './networks';
-import type { BenchmarkDocument } from './report';
+import { benchmarkNetwork, type BenchmarkNetwork } from './networks';
 import { benchmarkCalls } from './callOverhead';
+import { compareBenchmarks, readBenchmark } from './comparison';
 import { benchmarkConvolution } from './convolution';
 import type { ConvolutionShape } from './layerShapes';
-import { describeMachine } from '../machine';
 import type { BenchmarkRow, MeasureOptions } from './measure';
 import { closePeers, type Peer, type PeerName, startPeers } from './peers';
+import type { BenchmarkDocument } from './report';
 import { measureRoof, type Roof } from './roofs';
 import { benchmarkStep } from './step';
 import { profileStep, type StepProfile } from './stepProfile';
@@ -48,13 +48,13 @@ export interface BenchmarkOptions {
  * @throws {SphereNetError} naming the option, file or peer at fault, as far as can be seen before anything was measured.
  */
 export async function runBenchmark(options: BenchmarkOptions): Promise<BenchmarkDocument> {
-  const { targets, compare } = options;
-  for (const name of options.networks) widthsOf(benchmarkNetwork(name), options.widths);
+  const { targets, widths, compare } = options;
+  const networks = options.networks.map((name) => benchmarkNetwork(name, widths));
   const earlier = compare === undefined ? undefined : await readBenchmark(compare);
   const peers = await startPeers(options.peers, targets.map(({ device }) => device));
   try {
     const parts: TargetResult[] = [];
-    for (const target of targets) parts.push(await measureTarget(target, options, peers));
+    for (const target of targets) parts.push(await measureTarget(target, networks, options, peers));
     const rows = parts.flatMap((part) => part.rows);
     const notes = peers.flatMap((peer) => peer.notes);
     const document: BenchmarkDocument = {
@@ -76,8 +76,13 @@ interface TargetResult {
   profile: StepProfile[];
 }
 
-async function measureTarget({ device, precision }: BenchmarkTarget, options: BenchmarkOptions, peers: readonly Peer[]): Promise<TargetResult> {
-  const { shapes, networks, widths, batchSizes, operators, repeats, overhead, onRound } = options;
+async function measureTarget(
+  { device, precision }: BenchmarkTarget,
+  networks: readonly BenchmarkNetwork[],
+  options: BenchmarkOptions,
+  peers: readonly Peer[],
+): Promise<TargetResult> {
+  const { shapes, batchSizes, operators, repeats, overhead, onRound } = options;
   if (device === 'cuda') setMatmulPrecision(precision);
   const roof = measureRoof(device, precision);
   const settings = (what: string): MeasureOptions => ({ repeats, device, roof, onRound: (round, rounds) => onRound?.(what, round, rounds) });
@@ -87,7 +92,7 @@ async function measureTarget({ device, precision }: BenchmarkTarget, options: Be
   for (const [index, layer] of layers.entries()) {
     rows.push(...(await benchmarkConvolution({ ...settings(`layer ${index + 1} of ${layers.length}`), ...common, ...layer })));
   }
-  const steps = networks.flatMap((network) => batchSizes.map((batchSize) => ({ network, widths, batchSize })));
+  const steps = networks.flatMap((network) => batchSizes.map((batchSize) => ({ network, batchSize })));
   for (const [index, step] of steps.entries()) {
     rows.push(...(await benchmarkStep({ ...settings(`training step ${index + 1} of ${steps.length}`), ...common, ...step })));
   }

@@ -3,18 +3,15 @@ import { requireNumber } from '../errors';
 import type { AngularOperator } from '../ops';
 import { Adam } from '../optim';
 import { type Tensor, tensor } from '../tensor';
-import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './networks';
-import { type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
+import { stepCost } from './cost';
+import { type BenchmarkOperator, type BenchmarkRow, contest, type Contender, type ContestOptions, timed } from './measure';
+import { type BenchmarkNetwork, buildNetwork } from './networks';
 import type { Peer } from './peers/peer';
 import { residentMemory } from './residentMemory';
 import { variedTensor } from './variedTensor';
-import { stepWork } from './cost';
 
-export interface StepBenchmarkOptions extends Omit<ContestOptions, 'work'> {
-  /** Default `plain-9`, that is CNN-9 and SphereNet-9. */
-  network?: string;
-  /** Filters of each stage. Default: those of the network. */
-  widths?: readonly number[];
+export interface StepBenchmarkOptions extends Omit<ContestOptions, 'cost'> {
+  network: BenchmarkNetwork;
   batchSize: number;
   operators: readonly AngularOperator[];
   /** Other libraries, which come after ours. */
@@ -26,44 +23,39 @@ interface Images {
   labels: Tensor;
 }
 
-/** The network of a step where none was asked for. */
-export const defaultNetwork = 'plain-9';
-
 /** Times whole training steps (forward, backward, Adam) of a SphereNet against its plain twin, on synthetic images. */
 export async function benchmarkStep(settings: StepBenchmarkOptions): Promise<BenchmarkRow[]> {
-  const { operators, device = defaultDevice(), peers = [] } = settings;
-  const network = benchmarkNetwork(settings.network ?? defaultNetwork);
-  const widths = widthsOf(network, settings.widths);
+  const { network, operators, device = defaultDevice(), peers = [] } = settings;
   const batchSize = requireNumber('batchSize', settings.batchSize, { min: 1, integer: true });
   const batch = makeBatch(network, batchSize, device);
   using _images = batch.images;
   using _labels = batch.labels;
   const contenders: Contender[] = (['plain', ...operators] as const).map((operator) => ({
-    ...ownStep(operator, network, widths, batch),
-    resident: () => residentMemory({ kind: 'step', network: network.name, widths, batchSize, operator }),
+    ...ownStep(operator, network, batch),
+    resident: () => residentMemory({ kind: 'step', network, batchSize, operator }),
   }));
-  for (const peer of peers) contenders.push(...(await peer.step({ network, widths, batchSize, operators, device })));
-  return await contest(stepCase(network, widths, batchSize), contenders, { ...settings, work: workOf(network, widths, batchSize) });
+  for (const peer of peers) contenders.push(...(await peer.step({ network, batchSize, operators, device })));
+  return await contest(stepCase(network, batchSize), contenders, { ...settings, cost: costOf(network, batchSize) });
 }
 
 /** Such as `step spherenet9 64/96/128 b128`. */
-export function stepCase({ label }: BenchmarkNetwork, widths: readonly number[], batchSize: number): string {
-  return `step ${label} ${widths.join('/')} b${batchSize}`;
+export function stepCase({ sphereName, config }: BenchmarkNetwork, batchSize: number): string {
+  return `step ${sphereName} ${config.widths.join('/')} b${batchSize}`;
 }
 
 /** Synthetic images with labels of all classes in turn. */
-export function makeBatch({ image, classes }: BenchmarkNetwork, batchSize: number, device: Device): Images {
-  const { size, channels } = image;
+export function makeBatch({ config }: BenchmarkNetwork, batchSize: number, device: Device): Images {
+  const { imageSize, inputChannels, classes } = config;
   return {
-    images: variedTensor([batchSize, size, size, channels], 0, device),
+    images: variedTensor([batchSize, imageSize, imageSize, inputChannels], 0, device),
     labels: tensor(Int32Array.from({ length: batchSize }, (_, i) => i % classes), [batchSize], { device }),
   };
 }
 
 /** Forward, backward and update of a network with one kind of convolution. */
-export function ownStep(operator: AngularOperator | 'plain', network: BenchmarkNetwork, widths: readonly number[], batch: Images): Contender {
+export function ownStep(operator: BenchmarkOperator, network: BenchmarkNetwork, batch: Images): Contender {
   const { images, labels } = batch;
-  const model = network.build(widths, operator === 'plain' ? 'plain' : { operator }).to(images.device);
+  const model = buildNetwork(network, operator).to(images.device);
   const optimizer = new Adam(model.parameters());
   const step = (): void => {
     const { loss, logits, theta } = model.forward(images, labels);
@@ -83,8 +75,8 @@ export function ownStep(operator: AngularOperator | 'plain', network: BenchmarkN
   };
 }
 
-function workOf(network: BenchmarkNetwork, widths: readonly number[], batchSize: number) {
-  const { size, channels } = network.image;
-  using model = network.build(widths, 'plain');
-  return stepWork(model, [size, size, channels], batchSize);
+function costOf(network: BenchmarkNetwork, batchSize: number) {
+  const { imageSize, inputChannels } = network.config;
+  using model = buildNetwork(network, 'plain');
+  return stepCost(model, [imageSize, imageSize, inputChannels], batchSize);
 }

@@ -2,11 +2,11 @@ import { performance } from 'node:perf_hooks';
 import { DataLoader, imageDataset } from '../data';
 import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision, synchronize } from '../device';
 import { requireNumber } from '../errors';
-import type { AngularOperator } from '../ops';
 import { Adam } from '../optim';
-import { benchmarkNetwork, type BenchmarkNetwork, widthsOf } from './networks';
+import type { BenchmarkOperator } from './measure';
 import { NativeProfiler, type OperatorTime } from './nativeProfiler';
-import { defaultNetwork, stepCase } from './step';
+import { type BenchmarkNetwork, buildNetwork } from './networks';
+import { stepCase } from './step';
 
 export type ProfilePhase = 'data' | 'forward' | 'loss' | 'backward' | 'optimizer';
 
@@ -14,7 +14,7 @@ export type ProfilePhase = 'data' | 'forward' | 'loss' | 'backward' | 'optimizer
 export interface StepProfile {
   /** Such as `step spherenet9 64/96/128 b128`. */
   case: string;
-  operator: AngularOperator | 'plain';
+  operator: BenchmarkOperator;
   device: Device;
   precision: MatmulPrecision;
   /** How many were measured. */
@@ -29,10 +29,9 @@ export interface StepProfile {
 }
 
 export interface ProfileOptions {
-  network?: string;
-  widths?: readonly number[];
+  network: BenchmarkNetwork;
   batchSize: number;
-  operator: AngularOperator | 'plain';
+  operator: BenchmarkOperator;
   device?: Device;
 }
 
@@ -41,11 +40,9 @@ const profiledSteps = 5;
 
 /** Runs a few training steps, data loader included, and tells where their time went. */
 export async function profileStep(options: ProfileOptions): Promise<StepProfile> {
-  const { operator, device = defaultDevice() } = options;
-  const network = benchmarkNetwork(options.network ?? defaultNetwork);
-  const widths = widthsOf(network, options.widths);
+  const { network, operator, device = defaultDevice() } = options;
   const batchSize = requireNumber('batchSize', options.batchSize, { min: 1, integer: true });
-  using model = network.build(widths, operator === 'plain' ? 'plain' : { operator }).to(device);
+  using model = buildNetwork(network, operator).to(device);
   using optimizer = new Adam(model.parameters());
   const loader = syntheticLoader(network, batchSize, device);
   const clock = new PhaseClock(device);
@@ -68,7 +65,7 @@ export async function profileStep(options: ProfileOptions): Promise<StepProfile>
     for (let i = 0; i < profiledSteps; i++) await step(warmUpSteps + i);
     const total = performance.now() - start;
     return {
-      case: stepCase(network, widths, batchSize),
+      case: stepCase(network, batchSize),
       operator,
       device,
       precision: device === 'cpu' ? 'fp32' : matmulPrecision(),
@@ -134,16 +131,16 @@ class PhaseClock {
 }
 
 /** Batches of made-up images, flipped as in training. */
-function syntheticLoader({ image, classes }: BenchmarkNetwork, batchSize: number, device: Device): DataLoader {
-  const { size, channels } = image;
+function syntheticLoader({ config }: BenchmarkNetwork, batchSize: number, device: Device): DataLoader {
+  const { imageSize, inputChannels, classes } = config;
   const count = 2 * batchSize;
   const dataset = imageDataset({
     name: 'synthetic',
-    images: Uint8Array.from({ length: count * size * size * channels }, (_, i) => (i * 97) % 251),
+    images: Uint8Array.from({ length: count * imageSize ** 2 * inputChannels }, (_, i) => (i * 97) % 251),
     labels: Int32Array.from({ length: count }, (_, i) => i % classes),
-    height: size,
-    width: size,
-    channels,
+    height: imageSize,
+    width: imageSize,
+    channels: inputChannels,
     classes: Array.from({ length: classes }, (_, i) => String(i)),
   });
   return new DataLoader(dataset, { batchSize, augment: { flipHorizontal: true }, device });

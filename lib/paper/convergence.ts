@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DatasetSplits, subset } from '../data';
+import { type DatasetSplits, evaluationLoader, subset } from '../data';
 import type { Device } from '../device';
 import { DataError } from '../errors';
 import type { HeadConfig } from '../models';
@@ -9,7 +9,7 @@ import { evaluate, type FitResult, type TrainRecord } from '../train';
 import { type ConvergenceSummary, type Evaluation, type NetworkCurve, saveConvergence } from './convergenceReport';
 import { describeMachine } from '../machine';
 import { paperRecipe } from './recipe';
-import { evaluationLoader, prepareTraining, type TrainingConfig } from './trainingRun';
+import { prepareTraining, type TrainingConfig } from './trainingRun';
 
 /** A twin: all but the convolutions is the same. */
 interface Twin {
@@ -113,7 +113,7 @@ async function trainTwin(twin: Twin, index: number, options: ConvergenceOptions)
 
 function twinConfig({ convolution }: Twin, { widths, loss, iterations, batchSize, seed }: ConvergenceOptions): TrainingConfig {
   return {
-    model: { depth: 9, widths, convolution, head: { loss } },
+    model: { network: 'cnn', depth: 9, widths, convolution, head: { loss } },
     iterations,
     batchSize,
     ...paperRecipe(convolution),

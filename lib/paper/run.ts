@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { DatasetSplits } from '../data';
+import { type DatasetSplits, evaluationLoader } from '../data';
 import { defaultDevice, type Device, matmulPrecision } from '../device';
 import { DataError, describe, OptionError } from '../errors';
-import { parseConfig, plainSchema } from '../models/config';
+import { modelConfig } from '../models/registry';
 import { type LogEntry, readLog } from '../report';
 import type { EvalRecord, TrainRecord } from '../train';
 import type { RunProgress } from './convergence';
@@ -13,7 +13,7 @@ import type { Evaluation } from './convergenceReport';
 import { describeMachine } from '../machine';
 import { type CellResult, type PaperSetting, type PaperSummary, savePaper } from './report';
 import { cellConfig, type CellName, paperCell } from './table';
-import { evaluationLoader, prepareTraining } from './trainingRun';
+import { prepareTraining } from './trainingRun';
 
 export interface PaperOptions {
   data: DatasetSplits;
@@ -150,7 +150,7 @@ class Run {
 
 function settingOf({ data, widths, iterations, seed }: PaperOptions, device: Device): PaperSetting {
   const precision = device === 'cuda' ? matmulPrecision() : 'fp32';
-  parseConfig('widths', plainSchema.shape.widths, widths);
+  modelConfig({ network: 'cnn', depth: 9, classes: data.train.classes.length, widths: [...widths] });
   return { data: data.train.name.replace(/ train$/, ''), widths, iterations, seed, device, precision };
 }
 

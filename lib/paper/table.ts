@@ -121,7 +121,7 @@ export function cellConfig(
   const [operator, loss] = partsOf(name);
   const { convolution } = operators[operator];
   return {
-    model: { depth: 9, widths: [...widths], convolution, head: losses[loss].head },
+    model: { network: 'cnn', depth: 9, widths: [...widths], convolution, head: losses[loss].head },
     iterations,
     batchSize: 128,
     ...paperRecipe(convolution),

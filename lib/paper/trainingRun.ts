@@ -1,19 +1,35 @@
-import type { DatasetSplits, ImageDataset } from '../data';
-import { type Augmentation, DataLoader } from '../data/loader';
+import { type Augmentation, DataLoader, type DatasetSplits } from '../data';
 import { requireOneOf } from '../errors';
 import { OrthogonalityRegularizer } from '../losses';
-import { type Classifier, plainNetwork, type PlainNetworkOptions } from '../models';
-import { Adam, type Optimizer, parameterGroups, SGD, StepSchedule } from '../optim';
+import { type Classifier, createModel, type ModelOptions } from '../models';
+import { Adam, type Optimizer, type ParameterGroup, parameterGroups, SGD, StepSchedule } from '../optim';
 import { Trainer, type TrainerOptions } from '../train';
 
 /** `full` is CIFAR-10+: 4 pixels of padding, a random crop and a random left-right flip. */
-export type AugmentationName = 'none' | 'flip' | 'full';
-export type OptimizerName = 'adam' | 'sgd';
+const augmentations = {
+  none: {},
+  flip: { flipHorizontal: true },
+  full: { padding: 4, flipHorizontal: true },
+} as const satisfies Record<string, Augmentation>;
+
+export type AugmentationName = keyof typeof augmentations;
+export const augmentationNames = Object.keys(augmentations) as AugmentationName[];
+
+const optimizers = {
+  adam: (groups, learningRate) => new Adam(groups, { learningRate }),
+  sgd: (groups, learningRate) => new SGD(groups, { learningRate, momentum: 0.9 }),
+} satisfies Record<string, (groups: ParameterGroup[], learningRate: number) => Optimizer>;
+
+export type OptimizerName = keyof typeof optimizers;
+export const optimizerNames = Object.keys(optimizers) as OptimizerName[];
+
+/** Of each network, what does not follow from the images and the seed. */
+type WithoutData<Options> = Options extends unknown ? Omit<Options, 'classes' | 'inputChannels' | 'imageSize' | 'seed'> : never;
 
 /** What decides the result of a training run, and nothing else. */
 export interface TrainingConfig {
   /** The network; what follows from the images and the seed is filled in. */
-  model: Omit<PlainNetworkOptions, 'classes' | 'inputChannels' | 'imageSize' | 'seed'>;
+  model: WithoutData<ModelOptions>;
   iterations: number;
   batchSize: number;
   learningRate: number;
@@ -38,12 +54,6 @@ export interface TrainingRun {
 
 type TrainerExtras = Omit<TrainerOptions, 'model' | 'optimizer' | 'schedule' | 'regularizer' | 'loader' | 'iterations'>;
 
-const augmentations: Record<AugmentationName, Augmentation> = {
-  none: {},
-  flip: { flipHorizontal: true },
-  full: { padding: 4, flipHorizontal: true },
-};
-
 /** The paper divides the learning rate at 34,000 and 54,000 of 64,000 iterations; here in proportion. */
 export function paperMilestones(iterations: number): number[] {
   const milestones = [34, 54].map((thousands) => Math.round((iterations * thousands) / 64));
@@ -56,16 +66,16 @@ export function paperMilestones(iterations: number): number[] {
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
   const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize } = config;
-  requireOneOf('augment', config.augment, Object.keys(augmentations) as AugmentationName[]);
+  const augment = augmentations[requireOneOf('augment', config.augment, augmentationNames)];
   const { channels, height, classes } = train;
-  const model = plainNetwork({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
+  const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
   const optimizer = makeOptimizer(config, model);
   const trainer = new Trainer({
     model,
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
     regularizer: config.orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: config.orthogonality }) : undefined,
-    loader: new DataLoader(train, { batchSize, seed, augment: augmentations[config.augment] }),
+    loader: new DataLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,
   });
@@ -76,14 +86,6 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
   return { model, trainer, dispose };
 }
 
-/** Batches of all images of a test set, in order. */
-export function evaluationLoader(dataset: ImageDataset, batchSize: number): DataLoader {
-  return new DataLoader(dataset, { batchSize: Math.min(batchSize, dataset.count) });
-}
-
 function makeOptimizer({ optimizer, learningRate, weightDecay }: TrainingConfig, model: Classifier): Optimizer {
-  const groups = parameterGroups(model, { weightDecay });
-  return requireOneOf('optimizer', optimizer, ['adam', 'sgd']) === 'adam'
-    ? new Adam(groups, { learningRate })
-    : new SGD(groups, { learningRate, momentum: 0.9 });
+  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](parameterGroups(model, { weightDecay }), learningRate);
 }

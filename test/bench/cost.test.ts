@@ -1,6 +1,6 @@
 import { OptionError } from '../../lib/errors';
-import { layer, layerCase, layersOf, outputSize } from '../../lib/bench/layerShapes';
-import { convolutionWork, ratesOf, stepWork } from '../../lib/bench/cost';
+import { layer, layerCase, layerLists, layersOf, outputSize } from '../../lib/bench/layerShapes';
+import { convolutionCost, ratesOf, stepCost } from '../../lib/bench/cost';
 import { cnn9 } from '../../lib/models';
 
 test('a case names stride and padding only where they are not the usual ones', () => {
@@ -10,7 +10,7 @@ test('a case names stride and padding only where they are not the usual ones', (
 });
 
 describe('the layers of a network', () => {
-  test.each(['cnn9', 'resnet32', 'resnet18'] as const)('%s: begin with three channels, each shape once, and fit together', (list) => {
+  test.each(layerLists)('%s: begin with three channels, each shape once, and fit together', (list) => {
     const layers = layersOf(list);
     expect(layers[0].channels).toBe(3);
     expect(new Set(layers.map((each) => layerCase(each, 1))).size).toBe(layers.length);
@@ -33,22 +33,22 @@ describe('the layers of a network', () => {
   });
 });
 
-test('the work of a convolution: two a multiply-add, twice as many backward; every operand read or written once', () => {
+test('the cost of a convolution: two a multiply-add, twice as many backward; every operand read or written once', () => {
   // Two images, 4×4 outputs of 5 filters with 3·3·3 weights.
-  const work = convolutionWork(layer(3, 5, 8, { stride: 2 }), 2);
+  const cost = convolutionCost(layer(3, 5, 8, { stride: 2 }), 2);
   const [x, w, y] = [2 * 64 * 3, 5 * 27, 2 * 16 * 5];
-  expect(work).toEqual({
+  expect(cost).toEqual({
     forward: { flops: 2 * y * 27, bytes: 4 * (x + w + y) },
     backward: { flops: 4 * y * 27, bytes: 4 * (2 * x + 2 * w + y) },
     both: { flops: 6 * y * 27, bytes: 4 * (3 * x + 3 * w + 2 * y) },
   });
 });
 
-test('the work of a step is that of all its layers, the first without the gradient of images', () => {
+test('the cost of a step is that of all its layers, the first without the gradient of images', () => {
   using model = cnn9({ widths: [4, 4, 4], classes: 10, features: 8 });
   const first = 1024 * 27 * 4;
   const others = 2 * 1024 * 36 * 4 + 3 * 256 * 36 * 4 + 3 * 64 * 36 * 4 + 16 * 4 * 8 + 8 * 10;
-  expect(stepWork(model, [32, 32, 3], 2).step).toEqual({ flops: 2 * 2 * (2 * first + 3 * others), bytes: null });
+  expect(stepCost(model, [32, 32, 3], 2).step).toEqual({ flops: 2 * 2 * (2 * first + 3 * others), bytes: null });
 });
 
 test('the share of the roof is that of the resource which is nearer to its limit', () => {

@@ -31,8 +31,8 @@ test('a contender may take its time, and knows its own memory where ours cannot'
     peakBytes: () => 12345,
     run: () => Promise.resolve({ forward: 1, backward: 2, both: 3 }),
   };
-  const work = { both: { flops: 6e6, bytes: null } };
-  const rows = await measure('toy', [contender], { repeats: 2, work });
+  const cost = { both: { flops: 6e6, bytes: null } };
+  const rows = await measure('toy', [contender], { repeats: 2, cost });
   expect(rows.map(({ pass, ms, peakBytes, gflops }) => [pass, ms, peakBytes, gflops])).toEqual([
     ['forward', 1, 12345, undefined],
     ['backward', 2, 12345, undefined],

@@ -3,14 +3,15 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OptionError } from '../../lib/errors';
-import { benchmarkNetwork } from '../../lib/bench/networks';
+import { benchmarkNetwork, buildNetwork } from '../../lib/bench/networks';
 import { makeOperands } from '../../lib/bench/convolution';
 import { type ConvolutionShape, layer, layerCase } from '../../lib/bench/layerShapes';
+import { type BenchmarkOperator, benchmarkOperators } from '../../lib/bench/measure';
 import { pytorchPeer, type PytorchProcess, startPytorch } from '../../lib/bench/peers/pytorch';
 import { tfjsPeer } from '../../lib/bench/peers/tfjs';
 import { makeBatch } from '../../lib/bench/step';
 import { packageRoot } from '../../lib/native';
-import { type AngularOperator, conv2d, sphereConv2d } from '../../lib/ops';
+import { conv2d, sphereConv2d } from '../../lib/ops';
 import { Adam } from '../../lib/optim';
 import type { Tensor } from '../../lib/tensor';
 
@@ -96,8 +97,7 @@ describeWithTorch('PyTorch computes what we compute', () => {
 
   const setting = { device: 'cpu', precision: 'fp32', compile: false, k: 0.3 };
   const shapes = [layer(3, 8, 8), layer(8, 6, 9, { stride: 2 }), layer(8, 6, 8, { kernel: 1, stride: 2 }), layer(5, 7, 4, { kernel: 4, padding: 0 })];
-  const operators = ['plain', 'linear', 'cosine', 'sigmoid'] as const;
-  const cases = shapes.flatMap((shape) => operators.map((operator) => [layerCase(shape, 2), operator, shape] as const));
+  const cases = shapes.flatMap((shape) => benchmarkOperators.map((operator) => [layerCase(shape, 2), operator, shape] as const));
 
   test.each(cases)('%s %s: y, dx and dw', async (_, operator, shape) => {
     const ours = ownOutputs(shape, operator);
@@ -110,11 +110,11 @@ describeWithTorch('PyTorch computes what we compute', () => {
   });
 
   test.each(['plain', 'sigmoid'] as const)('a %s network: as many parameters, and the same losses over some steps', async (operator) => {
-    const network = benchmarkNetwork('plain-3');
-    const [widths, batchSize, steps] = [[4, 6, 8], 4, 3];
-    using model = network.build(widths, operator === 'plain' ? 'plain' : { operator }).to('cpu');
+    const network = benchmarkNetwork('cnn3', [4, 6, 8]);
+    const [batchSize, steps] = [4, 3];
+    using model = buildNetwork(network, operator).to('cpu');
     const { case: number, parameters } = await torch.ask<{ case: number; parameters: number }>({
-      do: 'prepare', kind: 'step', batch: batchSize, network: network.description(widths), operator, layout: 'channels-last', ...setting,
+      do: 'prepare', kind: 'step', batch: batchSize, network: network.config, operator, layout: 'channels-last', ...setting,
     });
     expect(parameters).toBe(model.parameters().reduce((sum, { size }) => sum + size, 0));
     const own = model.parameters().map((each) => Buffer.from((each.data() as Float32Array).buffer).toString('base64'));
@@ -158,7 +158,7 @@ describeWithTorch('PyTorch computes what we compute', () => {
   });
 });
 
-function ownOutputs(shape: ConvolutionShape, operator: AngularOperator | 'plain') {
+function ownOutputs(shape: ConvolutionShape, operator: BenchmarkOperator) {
   const { x, weight, dy } = makeOperands(shape, 2, 'cpu');
   const { stride, padding } = shape;
   const y = operator === 'plain' ? conv2d(x, weight, { stride, padding }) : sphereConv2d(x, weight, { stride, padding, operator });

@@ -4,9 +4,8 @@ import type { BenchmarkNetwork } from '../networks';
 import type { ConvolutionShape } from '../layerShapes';
 import type { Contender } from '../measure';
 
-export type PeerName = 'pytorch' | 'tfjs';
-
-export const peerNames = ['pytorch', 'tfjs'] as const satisfies readonly PeerName[];
+export const peerNames = ['pytorch', 'tfjs'] as const;
+export type PeerName = (typeof peerNames)[number];
 
 export interface PeerConvolution {
   shape: ConvolutionShape;
@@ -17,7 +16,6 @@ export interface PeerConvolution {
 
 export interface PeerStep {
   network: BenchmarkNetwork;
-  widths: readonly number[];
   batchSize: number;
   operators: readonly AngularOperator[];
   device: Device;

@@ -5,7 +5,7 @@ import { type Device, deviceInfo, matmulPrecision } from '../../device';
 import { DeviceError, OptionError } from '../../errors';
 import { packageRoot } from '../../native';
 import { type AngularOperator, defaultCurvature } from '../../ops';
-import type { Contender, MemoryLayout, PassTimes } from '../measure';
+import type { BenchmarkOperator, Contender, MemoryLayout, PassTimes } from '../measure';
 import { type Resident, residentRuns } from '../residentMemory';
 import { type Peer, type PeerConvolution, type PeerStep, settle } from './peer';
 
@@ -18,6 +18,8 @@ interface Facts {
   cuda: boolean;
   gpu: string | null;
   compile: boolean;
+  /** Those that it can build, as configs call them. */
+  networks: string[];
 }
 
 const layouts = ['channels-last', 'contiguous'] as const satisfies readonly MemoryLayout[];
@@ -162,20 +164,19 @@ export async function pytorchPeer(devices: readonly Device[]): Promise<Peer> {
     notes,
     convolution: ({ shape, batchSize, operators, device }: PeerConvolution) =>
       contenders({ kind: 'convolution', batch: batchSize, ...shape }, operators, device),
-    step: ({ network, widths, batchSize, operators, device }: PeerStep) => {
-      const description = network.description(widths);
-      if (!description) {
+    step: ({ network, batchSize, operators, device }: PeerStep) => {
+      if (!facts.networks.includes(network.config.network)) {
         notes.push(`bench/peers/pytorch.py does not know ${network.name}`);
         return Promise.resolve([]);
       }
-      return contenders({ kind: 'step', batch: batchSize, network: description }, operators, device);
+      return contenders({ kind: 'step', batch: batchSize, network: network.config }, operators, device);
     },
     close: () => main.close(),
   };
 }
 
 type ContenderSpecification = Specification & {
-  operator: AngularOperator | 'plain';
+  operator: BenchmarkOperator;
   device: Device;
   layout: MemoryLayout;
   compile: boolean;
