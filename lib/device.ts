@@ -66,7 +66,7 @@ export function synchronize(device: DeviceChoice = current): void {
   native.synchronize(resolveDevice(device));
 }
 
-/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. */
+/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. In the order of their native codes. */
 export const precisions = ['fp32', 'tf32', 'bf16'] as const;
 export type MatmulPrecision = (typeof precisions)[number];
 

@@ -1,7 +1,7 @@
 // What the convolutions of two networks take on an H100 at best, and what ours would at the peaks of the machine: the
 // tables of docs/gpu-floors.md. `npx ts-node -T scripts/gpu-floors.ts` prints them.
-import { type ConvolutionShape, layerCase, layersOf, outputSize } from '../lib/experiments/layerShapes';
-import { convolutionWork, type Work } from '../lib/experiments/work';
+import { convolutionCost, type Cost } from '../lib/bench/cost';
+import { type ConvolutionShape, layerCase, layersOf, outputSize } from '../lib/bench/layerShapes';
 import { formatCount, formatSignificant, markdownTable } from '../lib/report/index';
 
 /** NVIDIA's peak numbers of an H100 SXM: operations a second (dense) by precision, and bytes a second. */
@@ -44,8 +44,8 @@ function bytesOf(shape: ConvolutionShape, batchSize: number) {
 }
 
 /** The images need no gradient: one product backward. */
-function leastWork(shape: ConvolutionShape, batchSize: number): { forward: Work; backward: Work } {
-  const { forward, backward } = convolutionWork(shape, batchSize);
+function leastCost(shape: ConvolutionShape, batchSize: number): { forward: Cost; backward: Cost } {
+  const { forward, backward } = convolutionCost(shape, batchSize);
   return { forward: forward!, backward: isFirst(shape) ? forward! : backward! };
 }
 
@@ -53,7 +53,7 @@ function isFirst({ channels }: ConvolutionShape): boolean {
   return channels === 3;
 }
 
-function floorOf({ flops, bytes }: Work, precision: Precision): number {
+function floorOf({ flops, bytes }: Cost, precision: Precision): number {
   return Math.max(flops / peak.flops[precision], bytes! / peak.memory);
 }
 
@@ -63,7 +63,7 @@ function kernelsOf(shape: ConvolutionShape, batchSize: number, precision: Precis
   const element = elementBytes[precision];
   const padded = Math.ceil((patch * element) / 16) * (16 / element);
   const [patches, gradients, v] = [windows * padded * element, windows * padded * 4, (output * element) / 4];
-  const product = leastWork(shape, batchSize).forward.flops;
+  const product = leastCost(shape, batchSize).forward.flops;
   const build: Kernel = { memory: input, l2: patches, flops: 0 };
   const forward = [
     build,
@@ -112,7 +112,7 @@ function layerTable({ batchSize, layers }: Network): string {
   return markdownTable({
     head: ['layer', '×', 'GFLOP', 'least MB', 'floor µs', 'ours: MB', 'through L2', 'launches', 'µs at the peaks', 'gap'],
     rows: layers.map(({ shape, count }) => {
-      const least = leastWork(shape, batchSize);
+      const least = leastCost(shape, batchSize);
       const passes = [least.forward, least.backward];
       const ours = kernelsOf(shape, batchSize, 'tf32');
       const [floors, times] = layerTimes(shape, batchSize);
@@ -133,7 +133,7 @@ function layerTable({ batchSize, layers }: Network): string {
 
 /** Seconds forward and backward by precision: the floor, and ours. */
 function layerTimes(shape: ConvolutionShape, batchSize: number): [floors: number[], times: number[]] {
-  const { forward, backward } = leastWork(shape, batchSize);
+  const { forward, backward } = leastCost(shape, batchSize);
   return [
     precisions.map((precision) => floorOf(forward, precision) + floorOf(backward, precision)),
     precisions.map((precision) => {

@@ -1,4 +1,4 @@
-// The options of ./scripts/quickstart; the work is done by lib/experiments/convergence.ts.
+// The options of ./scripts/quickstart; the work is done by lib/paper/convergence.ts.
 import { addDataOptions, type DataOptions } from '../lib/cli/dataOptions';
 import { deviceOption, useDevice } from '../lib/cli/deviceOptions';
 import { abortOnInterrupt, interruptedCode } from '../lib/cli/interrupt';
@@ -7,10 +7,10 @@ import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOptio
 import { printResult } from '../lib/cli/output';
 import { newProgram, runProgram } from '../lib/cli/program';
 import { showRunProgress } from '../lib/cli/runProgress';
+import { loadDataset } from '../lib/data';
 import type { DeviceChoice } from '../lib/device';
-import { type ConvergenceOptions, runConvergence } from '../lib/experiments/convergence';
-import { convergenceText } from '../lib/experiments/convergenceReport';
-import { loadDataset } from '../lib/experiments/datasets';
+import { type ConvergenceOptions, runConvergence } from '../lib/paper/convergence';
+import { convergenceText } from '../lib/paper/convergenceReport';
 
 type Options = DataOptions & Omit<ConvergenceOptions, 'data' | 'device'> & { device: DeviceChoice; json?: boolean };
 
@@ -38,7 +38,7 @@ addDataOptions(program)
   .action(run);
 
 async function run({ data, source, cache, device: choice, json, ...settings }: Options): Promise<void> {
-  const device = await useDevice({ device: choice });
+  const device = useDevice({ device: choice });
   const signal = abortOnInterrupt();
   const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
   const progress = showRunProgress();

@@ -1,6 +1,6 @@
 import {
-  defaultDevice, type DeviceChoice, deviceInfo, matmulPrecision, type MatmulPrecision, memoryStats, releaseCachedMemory,
-  resetPeakMemory, resolveDevice, setDefaultDevice, setMatmulPrecision, synchronize,
+  defaultDevice, type DeviceChoice, deviceInfo, matmulPrecision, type MatmulPrecision, memoryStats, precisions,
+  releaseCachedMemory, resetPeakMemory, resolveDevice, setDefaultDevice, setMatmulPrecision, synchronize,
 } from '../lib/device';
 import { DataError, DeviceError, OptionError } from '../lib/errors';
 import { native } from '../lib/native';
@@ -90,7 +90,7 @@ test('each device counts its own memory', () => {
 describe('precision of products', () => {
   afterEach(() => { setMatmulPrecision('fp32'); });
 
-  test.each(['tf32', 'bf16', 'fp32'] as const)('%s', (precision) => {
+  test.each(precisions)('%s', (precision) => {
     setMatmulPrecision(precision);
     expect(matmulPrecision()).toBe(precision);
   });

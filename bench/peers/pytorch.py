@@ -1,7 +1,7 @@
 """PyTorch as a contender of `spherenet bench --peer pytorch`, by any Python that has torch.
 
 Reads one JSON request a line on stdin, answers with one JSON line on stdout, and computes only while it is asked to, so
-that contenders run strictly in turn. lib/experiments/peers/pytorchPeer.ts is the other side.
+that contenders run strictly in turn. lib/bench/peers/pytorch.ts is the other side.
 
     pytorch.py --self-check    holds the SphereConv below against its definition, patch by patch in float64
 """
@@ -25,7 +25,7 @@ except Exception as error:  # a broken installation fails in many ways
 
 EPS = 1e-6  # shorter patches and filters have cosine 0, as in ours
 POLE = 1e-6  # asin has no derivative at the poles
-TILE = 1 << 20  # as lib/experiments/variedTensor.ts
+TILE = 1 << 20  # as lib/bench/variedTensor.ts
 
 
 # ------------------------------------------------------------------------------------------------ SphereConv
@@ -164,7 +164,7 @@ class StepCase:
         torch.manual_seed(0)
         self.images = setting.place(varied([batch, size, size, channels], 0))
         self.labels = (torch.arange(batch) % classes).to(setting.device)
-        self.model = NETWORKS[network["family"]](network, spec["operator"], spec["k"]).to(setting.device)
+        self.model = NETWORKS[network["network"]](network, spec["operator"], spec["k"]).to(setting.device)
         if setting.layout == "channels-last":
             self.model = self.model.to(memory_format=torch.channels_last)
         self.forward = self.model
@@ -224,8 +224,8 @@ class ConvolutionLayer(nn.Module):
         return self.convolve(x, self.weight)
 
 
-def plain_network(network, operator, k):
-    """CNN-n or SphereNet-n, as lib/models/plain.ts."""
+def cnn(network, operator, k):
+    """CNN-n or SphereNet-n, as lib/models/cnn.ts."""
     layers, inputs = [], network["inputChannels"]
     for width in network["widths"]:
         for _ in range(network["depth"] // 3):
@@ -237,7 +237,7 @@ def plain_network(network, operator, k):
     return nn.Sequential(*layers, nn.Linear(network["features"], network["classes"]))
 
 
-NETWORKS = {"plain": plain_network}
+NETWORKS = {"cnn": cnn}
 
 
 def adam(parameters):
@@ -300,6 +300,7 @@ class Peer:
             "cuda": cuda,
             "gpu": torch.cuda.get_device_name() if cuda else None,
             "compile": hasattr(torch, "compile"),
+            "networks": list(NETWORKS),
         }
 
     def prepare(self, request):

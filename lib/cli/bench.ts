@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
-import type { DeviceChoice, MatmulPrecision } from '../device';
+import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../bench/layerShapes';
+import { type PeerName, peerNames } from '../bench/peers/peer';
+import { benchmarkText, saveBenchmark } from '../bench/report';
+import { type BenchmarkTarget, runBenchmark } from '../bench/run';
+import { type DeviceChoice, deviceChoices, matmulPrecision, type MatmulPrecision, precisions } from '../device';
 import { OptionError } from '../errors';
-import type { BenchmarkTarget } from '../experiments/benchmark';
-import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../experiments/layerShapes';
-import { type PeerName, peerNames } from '../experiments/peers/peer';
-import type { AngularOperator } from '../ops';
+import { networkNames } from '../models';
+import { type AngularOperator, angularOperators } from '../ops';
 import { useDevice } from './deviceOptions';
 import { atLeastOne, jsonOption, listOption, numberIn, numberOption, oneOf } from './options';
 import { printResult } from './output';
@@ -29,11 +31,8 @@ interface BenchOptions {
   json?: boolean;
 }
 
-const operators = ['linear', 'cosine', 'sigmoid'] as const satisfies readonly AngularOperator[];
-const devices = ['auto', 'cpu', 'cuda'] as const satisfies readonly DeviceChoice[];
-const precisions = ['fp32', 'tf32', 'bf16'] as const satisfies readonly MatmulPrecision[];
 const defaultShapes = [layer(64, 64, 32), layer(96, 96, 16), layer(128, 128, 8)];
-const defaultNetworks = ['plain-9'];
+const defaultNetworks = ['cnn9'];
 
 const examples = `
 A layer is CHANNELS:FILTERS@PIXELS, with /kKERNEL, /sSTRIDE and /pPADDING where they are not 3, 1 and half the kernel.
@@ -44,16 +43,13 @@ Examples:
   $ spherenet bench --shapes 3:64@32,64:128@56/s2,64:128@56/k1/s2 --operators sigmoid
   $ spherenet bench --layers resnet18 --batch-size 8,32 --output runs/bench
   $ spherenet bench --step --widths 16,32,48 --output runs/bench
-  $ spherenet bench --network plain-9,plain-18 --operators sigmoid --profile
+  $ spherenet bench --network cnn9,cnn18 --operators sigmoid --profile
   $ spherenet bench --device cuda --precision fp32,tf32,bf16
   $ spherenet bench --layers cnn9 --peer pytorch,tfjs
   $ spherenet bench --compare runs/bench/benchmark.json
   $ OMP_NUM_THREADS=1 spherenet bench --json > bench.json`;
 
-export function addBenchCommand(program: Command): void {
-  const command = program
-    .command('bench')
-    .description('Times SphereConv against plain convolution, by layers or whole training steps, beside other libraries.');
+export function define(command: Command): void {
   addCaseOptions(command);
   addSettingOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
 }
@@ -63,16 +59,16 @@ function addCaseOptions(command: Command): void {
     .addOption(listOption('--shapes <list>', 'layers, as below', parseShape))
     .addOption(listOption('--layers <list>', `all layers of ${layerLists.join(', ')}`, oneOf(layerLists)))
     .option('--step', 'time whole training steps (forward, backward, Adam) on synthetic images')
-    .addOption(listOption('--network <list>', 'whose steps, such as plain-18; implies --step (default: plain-9)', (_, name) => name))
-    .addOption(listOption('--widths <list>', 'filters of each stage (default: 64,96,128 for plain networks)', numberIn(atLeastOne)))
-    .addOption(listOption('--operators <list>', 'angular functions', oneOf(operators), operators.join(',')))
+    .addOption(listOption('--network <list>', `whose steps: ${networkNames.join(', ')}; implies --step (default: cnn9)`, oneOf(networkNames)))
+    .addOption(listOption('--widths <list>', 'filters of each stage (default: those of the network)', numberIn(atLeastOne)))
+    .addOption(listOption('--operators <list>', 'angular functions', oneOf(angularOperators), angularOperators.join(',')))
     .addOption(listOption('--batch-size <list>', 'images a batch', numberIn(atLeastOne), '128'))
     .addOption(numberOption('--repeats <count>', 'measured runs of each contender, at least 7', { min: 7, integer: true }, 9));
 }
 
 function addSettingOptions(command: Command): Command {
   return command
-    .addOption(listOption('--device <list>', 'auto: cuda where it can be used', oneOf(devices), 'auto'))
+    .addOption(listOption('--device <list>', 'auto: cuda where it can be used', oneOf(deviceChoices), 'auto'))
     .addOption(listOption('--precision <list>', 'of matrix products on cuda (default: tf32)', oneOf(precisions)))
     .addOption(listOption('--peer <list>', `other libraries: ${peerNames.join(', ')}`, oneOf(peerNames)).default([], 'none'))
     .option('--resident', 'on the cpu, also the memory of a process for each contender (default: with --peer pytorch)')
@@ -87,12 +83,8 @@ async function run(options: BenchOptions): Promise<void> {
   const { step, network, widths, batchSize, operators, repeats, peer, overhead, profile = false, compare, output, json } = options;
   const isStep = Boolean(step) || profile || network !== undefined;
   const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
-  const [{ runBenchmark }, { benchmarkText, saveBenchmark }] = await Promise.all([
-    import('../experiments/benchmark'),
-    import('../experiments/benchmarkReport'),
-  ]);
   const document = await runBenchmark({
-    targets: await targetsOf(options),
+    targets: targetsOf(options),
     shapes,
     networks: isStep ? (network ?? defaultNetworks) : [],
     widths,
@@ -116,12 +108,10 @@ function askedShapes({ shapes, layers, widths }: BenchOptions): ConvolutionShape
 }
 
 /** Every device in every precision that it has; the cpu has one. */
-async function targetsOf({ device: choices, precision: asked }: BenchOptions): Promise<BenchmarkTarget[]> {
-  const { matmulPrecision } = await import('../device');
-  const found = new Set<BenchmarkTarget['device']>();
-  for (const choice of choices) found.add(await useDevice({ device: choice }));
+function targetsOf({ device: choices, precision: asked }: BenchOptions): BenchmarkTarget[] {
+  const found = new Set(choices.map((device) => useDevice({ device })));
   // Says so where no device has what was asked for.
-  if (!found.has('cuda')) for (const precision of asked ?? []) await useDevice({ device: 'cpu', precision });
+  if (!found.has('cuda')) for (const precision of asked ?? []) useDevice({ device: 'cpu', precision });
   return [...found].flatMap((device): BenchmarkTarget[] => {
     if (device === 'cpu') return [{ device, precision: 'fp32' }];
     return [...new Set(asked ?? [matmulPrecision()])].map((precision) => ({ device, precision }));

@@ -1,8 +1,8 @@
 import { Argument, type Command } from 'commander';
+import { type DatasetName, datasetNames, type DatasetSummary, summarizeDataset } from '../data';
 import { requireOneOf } from '../errors';
-import type { DatasetName, DatasetSummary } from '../experiments/datasets';
 import { formatBytes, formatCount, textTable } from '../report';
-import { addSourceOptions, datasetNames, type SourceOptions } from './dataOptions';
+import { addSourceOptions, type SourceOptions } from './dataOptions';
 import { showLoadProgress } from './loadProgress';
 import { jsonOption } from './options';
 import { printResult } from './output';
@@ -13,17 +13,13 @@ Examples:
   $ spherenet data mnist --json
   $ spherenet data cifar10 --source ~/cifar-10-batches-bin`;
 
-export function addDataCommand(program: Command): void {
+export function define(command: Command): void {
   const name = new Argument('[name]', 'data set').choices(datasetNames).default('cifar10');
-  const command = program
-    .command('data')
-    .description('Fetches a data set where needed, checks it and shows what it holds.')
-    .addArgument(name.argParser((text) => requireOneOf('name', text, datasetNames)));
+  command.addArgument(name.argParser((text) => requireOneOf('name', text, datasetNames)));
   addSourceOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
 }
 
 async function run(name: DatasetName, { source, cache, json }: SourceOptions & { json?: boolean }): Promise<void> {
-  const { summarizeDataset } = await import('../experiments/datasets');
   printResult(await summarizeDataset(name, { source, cache, onProgress: showLoadProgress() }), json, asText);
 }
 

@@ -1,8 +1,6 @@
 import type { Command } from 'commander';
-import type { DatasetName } from '../experiments/datasets';
+import { type DatasetName, datasetNames } from '../data';
 import { choiceOption } from './options';
-
-export const datasetNames = ['cifar10', 'mnist', 'fashion-mnist'] as const satisfies readonly DatasetName[];
 
 /** Where images come from. */
 export interface SourceOptions {

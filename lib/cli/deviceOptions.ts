@@ -1,5 +1,7 @@
 import type { Command, Option } from 'commander';
-import type { Device, DeviceChoice, MatmulPrecision } from '../device';
+import {
+  type Device, type DeviceChoice, deviceChoices, deviceInfo, type MatmulPrecision, precisions, resolveDevice, setMatmulPrecision,
+} from '../device';
 import { OptionError } from '../errors';
 import { choiceOption } from './options';
 
@@ -14,12 +16,9 @@ export interface TrainingDeviceOptions extends DeviceOptions {
   cudaGraph?: boolean;
 }
 
-const devices = ['auto', 'cpu', 'cuda'] as const satisfies readonly DeviceChoice[];
-const precisions = ['fp32', 'tf32', 'bf16'] as const satisfies readonly MatmulPrecision[];
-
 /** `--device`, alike for every command. */
 export function deviceOption(): Option {
-  return choiceOption('--device <name>', 'auto: cuda where it can be used', devices, 'auto');
+  return choiceOption('--device <name>', 'auto: cuda where it can be used', deviceChoices, 'auto');
 }
 
 /** Adds `--device` and `--precision`. */
@@ -38,10 +37,9 @@ export function addTrainingDeviceOptions(command: Command): Command {
  * @throws {DeviceError} when cuda is asked for and cannot be used, saying why.
  * @throws {OptionError} when a precision is asked for that the device has not.
  */
-export async function useDevice({ device: choice, precision }: DeviceOptions): Promise<Device> {
-  const { resolveDevice, setMatmulPrecision } = await import('../device');
+export function useDevice({ device: choice, precision }: DeviceOptions): Device {
   const device = resolveDevice(choice);
-  if (choice === 'auto') await tellChoice(device);
+  if (choice === 'auto') tellChoice(device);
   if (precision === undefined) return device;
   if (device === 'cpu' && precision !== 'fp32') {
     throw new OptionError('precision', `--precision ${precision} belongs to --device cuda, but the device is cpu`);
@@ -54,8 +52,8 @@ export async function useDevice({ device: choice, precision }: DeviceOptions): P
  * {@link useDevice} for a command that trains.
  * @throws {DeviceError | OptionError}
  */
-export async function useTrainingDevice(options: TrainingDeviceOptions): Promise<Device> {
-  const device = await useDevice(options);
+export function useTrainingDevice(options: TrainingDeviceOptions): Device {
+  const device = useDevice(options);
   if (options.cudaGraph && device !== 'cuda') {
     throw new OptionError('cudaGraph', `--cuda-graph belongs to --device cuda, but the device is ${device}`);
   }
@@ -63,8 +61,7 @@ export async function useTrainingDevice(options: TrainingDeviceOptions): Promise
 }
 
 /** A machine without a GPU needs no word. */
-async function tellChoice(device: Device): Promise<void> {
-  const { deviceInfo } = await import('../device');
+function tellChoice(device: Device): void {
   const { driver, name, reason } = deviceInfo().cuda;
   if (device === 'cuda') process.stderr.write(`Using cuda: ${name ?? reason}\n`);
   else if (driver) process.stderr.write(`Using the cpu, because cuda cannot be used: ${reason}\n`);

@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import nodeGypBuild from 'node-gyp-build';
 import type { NativeCudaInfo } from '../../typings/native';
-import type { Machine } from '../experiments/machine';
+import { deviceInfo } from '../device';
+import { describeMachine, type Machine } from '../machine';
 import { formatBytes } from '../report/format';
 import { jsonOption } from './options';
 import { printResult } from './output';
@@ -20,20 +21,16 @@ interface Diagnosis extends Machine {
   cuda: NativeCudaInfo;
 }
 
-export function addDoctorCommand(program: Command): void {
-  program
-    .command('doctor')
-    .description('Shows what this machine offers: devices, libraries, instruction set, threads, memory.')
+export function define(command: Command): void {
+  command
     .addOption(jsonOption())
     .addHelpText('after', '\nExamples:\n  $ spherenet doctor\n  $ OMP_NUM_THREADS=1 spherenet doctor --json')
-    .action(async ({ json }: { json?: boolean }) => {
-      printResult(await diagnose(), json, asText);
+    .action(({ json }: { json?: boolean }) => {
+      printResult(diagnose(), json, asText);
     });
 }
 
-async function diagnose(): Promise<Diagnosis> {
-  const { deviceInfo } = await import('../device');
-  const { describeMachine } = await import('../experiments/machine');
+function diagnose(): Diagnosis {
   const machine = describeMachine('cpu');
   const { cuda } = deviceInfo();
   return {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import type { ClassReport } from '../experiments/classReport';
+import { loadDataset } from '../data';
 import { formatCount, formatPercent, formatSignificant, textTable } from '../report';
+import { classReport, type ClassReport, loadModel } from '../train';
 import { addDataOptions, type DataOptions } from './dataOptions';
 import { addDeviceOptions, type DeviceOptions, useDevice } from './deviceOptions';
 import { showLoadProgress } from './loadProgress';
@@ -18,11 +19,8 @@ Examples:
   $ spherenet eval runs/mine/last.safetensors --json
   $ spherenet eval runs/digits/last.safetensors --data mnist`;
 
-export function addEvalCommand(program: Command): void {
-  const command = program
-    .command('eval')
-    .description('Evaluates a trained network on the test images: accuracy, loss, and how it does on each class.')
-    .argument('<checkpoint>', 'a file written by spherenet train');
+export function define(command: Command): void {
+  command.argument('<checkpoint>', 'a file written by spherenet train');
   addDataOptions(command).addOption(numberOption('--batch-size <count>', 'images a batch', atLeastOne, 128));
   addDeviceOptions(command)
     .addOption(jsonOption())
@@ -32,12 +30,7 @@ export function addEvalCommand(program: Command): void {
 
 async function run(checkpoint: string, options: EvalOptions): Promise<void> {
   const { data, source, cache, batchSize, json } = options;
-  const [{ loadModel }, { loadDataset }, { classReport }] = await Promise.all([
-    import('../train'),
-    import('../experiments/datasets'),
-    import('../experiments/classReport'),
-  ]);
-  const device = await useDevice(options);
+  const device = useDevice(options);
   const model = (await loadModel(checkpoint)).to(device);
   const { test } = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
   printResult({ checkpoint, ...(await classReport(model, test, batchSize)) }, json, asText);

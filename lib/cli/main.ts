@@ -1,13 +1,36 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addBenchCommand } from './bench';
-import { addDataCommand } from './data';
-import { addDoctorCommand } from './doctor';
-import { addEvalCommand } from './eval';
-import { addPaperCommand } from './paper';
+import type { Command } from 'commander';
 import { newProgram, runProgram } from './program';
-import { addTrainCommand } from './train';
+
+/** The commands. One that is asked for is loaded then, since most load the addon: help and errors stay quick. */
+const commands: Record<string, { description: string; load: () => Promise<{ define: (command: Command) => void }> }> = {
+  train: {
+    description: 'Trains a SphereNet or its plain twin.',
+    load: () => import('./train'),
+  },
+  eval: {
+    description: 'Evaluates a trained network on the test images: accuracy, loss, and how it does on each class.',
+    load: () => import('./eval'),
+  },
+  paper: {
+    description: "Trains cells of the paper's Table 1 (CNN-9 on CIFAR-10) and sets them beside its accuracies.",
+    load: () => import('./paper'),
+  },
+  data: {
+    description: 'Fetches a data set where needed, checks it and shows what it holds.',
+    load: () => import('./data'),
+  },
+  bench: {
+    description: 'Times SphereConv against plain convolution, by layers or whole training steps, beside other libraries.',
+    load: () => import('./bench'),
+  },
+  doctor: {
+    description: 'Shows what this machine offers: devices, libraries, instruction set, threads, memory.',
+    load: () => import('./doctor'),
+  },
+};
 
 const packageFile = join(__dirname, '..', '..', 'package.json');
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
@@ -17,6 +40,10 @@ const program = newProgram('spherenet')
   .version(version)
   .helpCommand(false)
   .addHelpText('after', '\nspherenet <command> --help shows the options of a command, with examples.');
-for (const add of [addTrainCommand, addEvalCommand, addPaperCommand, addDataCommand, addBenchCommand, addDoctorCommand]) add(program);
+for (const [name, { description }] of Object.entries(commands)) program.command(name).description(description);
+program.hook('preSubcommand', async (_, command) => {
+  const { define } = await commands[command.name()].load();
+  define(command);
+});
 
 void runProgram(program);

@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
-import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../experiments/paperTable';
+import { loadDataset } from '../data';
+import { paperText } from '../paper/report';
+import { runPaper } from '../paper/run';
+import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../paper/table';
 import { addDataOptions, type DataOptions } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode } from './interrupt';
@@ -31,10 +34,8 @@ Examples:
   $ spherenet paper --cells linear/linear-w-softmax,linear/ga-softmax --output runs/linear
   $ spherenet paper --iterations 2000 --output runs/short --json`;
 
-export function addPaperCommand(program: Command): void {
-  const command = program
-    .command('paper')
-    .description('Trains cells of the paper\'s Table 1 (CNN-9 on CIFAR-10) and sets them beside its accuracies.')
+export function define(command: Command): void {
+  command
     .addOption(listOption('--cells <list>', 'cells, as below', requireCellName, defaultCells.join(',')))
     .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne), '64,96,128'))
     .addOption(numberOption('--iterations <count>', 'steps of each cell; the schedule scales with them', atLeastOne, 64_000))
@@ -47,12 +48,7 @@ export function addPaperCommand(program: Command): void {
 
 async function run(options: PaperCommandOptions): Promise<void> {
   const { cells, widths, iterations, seed, minutes, output, cudaGraph, json, data, source, cache } = options;
-  const [{ runPaper }, { paperText }, { loadDataset }] = await Promise.all([
-    import('../experiments/paper'),
-    import('../experiments/paperReport'),
-    import('../experiments/datasets'),
-  ]);
-  const device = await useTrainingDevice(options);
+  const device = useTrainingDevice(options);
   const signal = abortOnInterrupt();
   const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
   const progress = showRunProgress();

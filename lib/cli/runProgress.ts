@@ -1,5 +1,5 @@
 import { MultiBar, Presets } from 'cli-progress';
-import type { ConvergenceOptions } from '../experiments/convergence';
+import type { ConvergenceOptions } from '../paper/convergence';
 import { formatCount, formatDuration, formatPercent, formatSignificant } from '../report';
 
 interface ShownProgress extends Required<Pick<ConvergenceOptions, 'onStep' | 'onEvaluation'>> {

@@ -1,5 +1,6 @@
 export { type Cifar100Options, loadCifar10, loadCifar100 } from './cifar';
 export { type DatasetSplits, type ImageDataset, imageDataset, subset } from './dataset';
-export { type Augmentation, type Batch, DataLoader, type DataLoaderOptions } from './loader';
+export { type DatasetName, datasetNames, type DatasetSummary, loadDataset, summarizeDataset } from './datasets';
+export { type Augmentation, type Batch, DataLoader, type DataLoaderOptions, evaluationLoader } from './loader';
 export { loadFashionMnist, loadMnist } from './mnist';
 export type { LoadOptions, LoadProgress } from './options';

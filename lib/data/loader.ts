@@ -228,6 +228,11 @@ export class DataLoader implements AsyncIterable<Batch> {
   }
 }
 
+/** Batches of all images of a test set, in order. */
+export function evaluationLoader(dataset: ImageDataset, batchSize: number): DataLoader {
+  return new DataLoader(dataset, { batchSize: Math.min(batchSize, dataset.count) });
+}
+
 /** Batches by number, the ones after the last taken already under way. */
 class Prefetcher {
   readonly #load: (index: number) => Promise<Batch>;

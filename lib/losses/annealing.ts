@@ -1,4 +1,5 @@
-import { requireKnownKeys, requireNumber, requireOneOf } from '../errors';
+import { z } from 'zod';
+import { describe, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 
 /** `lambda = max(minimum, base (1 + gamma iteration)^-power)`: the weight of the logit without margin. */
 export interface AnnealingSchedule {
@@ -18,13 +19,22 @@ export const annealingPresets = {
   lsoftmax: { base: 1000, gamma: 2.5e-5, power: 35, minimum: 0 },
 } as const satisfies Record<string, AnnealingSchedule>;
 
-/** A schedule, the name of a published one, or none: the full margin from the start. */
-export type Annealing = AnnealingSchedule | keyof typeof annealingPresets | 'none';
+/** The names of the published ones, and none: the full margin from the start. */
+export const annealings = [...(Object.keys(annealingPresets) as (keyof typeof annealingPresets)[]), 'none'] as const;
+
+/** A schedule, or one by its name. */
+export type Annealing = AnnealingSchedule | (typeof annealings)[number];
+
+/** Of a config. */
+export const annealingSchema = z.union(
+  [z.enum(annealings), z.strictObject({ base: z.number(), gamma: z.number(), power: z.number(), minimum: z.number() })],
+  { error: `expected ${annealings.map(describe).join(', ')} or a schedule` },
+);
 
 /** The schedule meant, null for none. @throws {OptionError} naming the option at fault. */
 export function annealingSchedule(annealing: Annealing): AnnealingSchedule | null {
   if (typeof annealing !== 'object') {
-    const name = requireOneOf('annealing', annealing, ['sphereface', 'lsoftmax', 'none']);
+    const name = requireOneOf('annealing', annealing, annealings);
     return name === 'none' ? null : annealingPresets[name];
   }
   requireKnownKeys('annealing', annealing, ['base', 'gamma', 'power', 'minimum']);

@@ -1,6 +1,17 @@
 import { requireNumber } from '../errors';
 import { Module, type Parameter } from '../nn';
+import type { Generator } from '../random';
 import type { Shape, Tensor } from '../tensor';
+
+/** What every head takes. */
+export interface ClassWeightOptions {
+  inFeatures: number;
+  classes: number;
+  /** Where the initial class weights come from. Default: the one that `manualSeed` resets. */
+  generator?: Generator;
+}
+
+export const classWeightKeys = ['inFeatures', 'classes', 'generator'] as const;
 
 export interface HeadOutput {
   /** A scalar: the mean over the batch. */

@@ -1,14 +1,10 @@
-export {
-  ASoftmaxLoss,
-  type ASoftmaxLossOptions,
-  GASoftmaxLoss,
-  type GASoftmaxLossOptions,
-  SSoftmaxLoss,
-  type SSoftmaxLossOptions,
-  WSoftmaxLoss,
-  type WSoftmaxLossOptions,
-} from './angular';
-export { type Annealing, annealingPresets, type AnnealingSchedule, lambdaAt } from './annealing';
+export type { AngularHeadOptions } from './angular';
+export { type Annealing, annealingPresets, annealings, type AnnealingSchedule, lambdaAt } from './annealing';
+export { ASoftmaxLoss, type ASoftmaxLossOptions } from './aSoftmax';
+export { GASoftmaxLoss, type GASoftmaxLossOptions } from './gaSoftmax';
 export { Head, type HeadOutput } from './head';
 export { type Filters, OrthogonalityRegularizer } from './orthogonality';
+export { createHead, type HeadConfig, type LossName, lossNames } from './registry';
 export { CrossEntropyLoss, SoftmaxLoss, type SoftmaxLossOptions } from './softmax';
+export { SSoftmaxLoss, type SSoftmaxLossOptions } from './sSoftmax';
+export { WSoftmaxLoss, type WSoftmaxLossOptions } from './wSoftmax';

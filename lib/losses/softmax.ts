@@ -1,9 +1,10 @@
+import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { Linear, Module, type Parameter } from '../nn';
 import { softmaxCrossEntropy } from '../ops';
-import type { Generator } from '../random';
 import type { Tensor } from '../tensor';
-import { Head, type HeadOutput } from './head';
+import { defineLoss } from './definition';
+import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
 
 /** Softmax and cross entropy on logits `[N, classes]`, as {@link softmaxCrossEntropy}. */
 export class CrossEntropyLoss extends Module {
@@ -28,15 +29,11 @@ export class CrossEntropyLoss extends Module {
   }
 }
 
-export interface SoftmaxLossOptions {
-  inFeatures: number;
-  classes: number;
+export interface SoftmaxLossOptions extends ClassWeightOptions {
   /** Whether the logits have a bias. Default true. */
   bias?: boolean;
   /** At least 0, less than 1. Default 0. */
   labelSmoothing?: number;
-  /** Where the initial class weights come from. Default: the one that `manualSeed` resets. */
-  generator?: Generator;
 }
 
 /** Softmax loss: cross entropy of the logits `W x + b`. */
@@ -47,7 +44,7 @@ export class SoftmaxLoss extends Head {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: SoftmaxLossOptions) {
     super();
-    requireKnownKeys('SoftmaxLoss', options, ['inFeatures', 'classes', 'bias', 'labelSmoothing', 'generator']);
+    requireKnownKeys('SoftmaxLoss', options, [...classWeightKeys, 'bias', 'labelSmoothing']);
     const { inFeatures, bias, labelSmoothing, generator } = options;
     const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
     this.#crossEntropy = new CrossEntropyLoss({ labelSmoothing });
@@ -67,3 +64,8 @@ export class SoftmaxLoss extends Head {
     return this.linear.forward(features);
   }
 }
+
+export const softmax = defineLoss('softmax', SoftmaxLoss, {
+  bias: z.boolean().optional(),
+  labelSmoothing: z.number().optional(),
+});

@@ -2,7 +2,7 @@ import type { Head, HeadOutput } from '../losses';
 import { type Layer, Module } from '../nn';
 import { locateErrors, requireModule } from '../nn/module';
 import type { Tensor } from '../tensor';
-import type { ModelConfig } from './config';
+import type { ModelConfig } from './registry';
 
 /** A network that makes features of images, and the loss that holds its class weights. */
 export class Classifier extends Module {

@@ -1,21 +1,23 @@
 import { z } from 'zod';
 import { describe, OptionError } from '../errors';
+import { headSchema } from '../losses/registry';
 import { angularOperators } from '../ops';
 
 // Ranges that the layers check themselves are left to them: here stand the names, types and defaults.
 
-const operator = z.enum(angularOperators);
-const count = z.int().positive();
+export const count = z.int().positive();
+
+/** For what one k is learned. `network` is one k for all of its layers. */
+export const learnables = ['filter', 'layer', 'network'] as const;
 
 /** How the convolutions of a network are made: `plain`, or the options of SphereConv2d. */
-export const convolutionSchema = z.union(
+const convolutionSchema = z.union(
   [
     z.literal('plain'),
     z.strictObject({
-      operator: operator.optional(),
+      operator: z.enum(angularOperators).optional(),
       k: z.number().optional(),
-      /** `network` is one k for all of its layers. */
-      learnable: z.literal([false, 'filter', 'layer', 'network']).optional(),
+      learnable: z.literal([false, ...learnables]).optional(),
       positivity: z.enum(['softplus', 'absolute']).optional(),
       normGuard: z.strictObject({ kind: z.enum(['max', 'add']), eps: z.number() }).optional(),
     }),
@@ -23,52 +25,18 @@ export const convolutionSchema = z.union(
   { error: 'expected "plain" or options of SphereConv2d' },
 );
 
-const annealing = z.union(
-  [
-    z.enum(['sphereface', 'lsoftmax', 'none']),
-    z.strictObject({ base: z.number(), gamma: z.number(), power: z.number(), minimum: z.number() }),
-  ],
-  { error: 'expected "sphereface", "lsoftmax", "none" or a schedule' },
-);
-const angular = { operator: operator.optional(), k: z.number().optional() };
-const margin = { margin: z.number().optional(), annealing: annealing.optional() };
-
-/** Which loss a network is trained by, with the options of its class. */
-export const headSchema = z.discriminatedUnion('loss', [
-  z.strictObject({ loss: z.literal('softmax'), bias: z.boolean().optional(), labelSmoothing: z.number().optional() }),
-  z.strictObject({ loss: z.literal('w-softmax'), ...angular }),
-  z.strictObject({ loss: z.literal('a-softmax'), ...margin }),
-  z.strictObject({ loss: z.literal('ga-softmax'), ...angular, ...margin }),
-  z.strictObject({ loss: z.literal('s-softmax'), ...angular, radius: z.number() }),
-]);
-
-/** CNN-n and SphereNet-n. */
-export const plainSchema = z.strictObject({
-  network: z.literal('plain').default('plain'),
-  /** Number of convolutions, a third of them in each stage. */
-  depth: z.literal([3, 9, 18, 45, 60, 69]),
-  /** Filters of each stage. */
-  widths: z.tuple([count, count, count]).default([64, 96, 128]),
+/** The options that every network has, beside its `network`, `widths` and `imageSize`. */
+export const networkOptions = {
   classes: z.int().min(2),
   convolution: convolutionSchema.default('plain'),
-  /** Outputs of the last, fully connected layer before the classifier. */
-  features: count.default(256),
   batchNorm: z.strictObject({ momentum: z.number().optional(), eps: z.number().optional() }).default({}),
-  /** Whether a ReLU follows each BatchNorm. */
-  relu: z.boolean().default(true),
   inputChannels: count.default(3),
-  /** Height and width of the images; halved thrice, rounding down. */
-  imageSize: z.int().min(8).default(32),
   head: headSchema.default({ loss: 'softmax' }),
   /** Of the initial values; plain and sphere networks with the same one start from the same filters. */
   seed: z.int().nonnegative().default(0),
-});
+};
 
 export type ConvolutionConfig = z.output<typeof convolutionSchema>;
-export type HeadConfig = z.output<typeof headSchema>;
-export type PlainNetworkOptions = z.input<typeof plainSchema>;
-/** A network as JSON, defaults filled in. */
-export type ModelConfig = z.output<typeof plainSchema>;
 
 /**
  * The options with their defaults filled in.

@@ -1,4 +1,5 @@
 export { Classifier } from './classifier';
-export type { ConvolutionConfig, HeadConfig, ModelConfig, PlainNetworkOptions } from './config';
-export { createModel, type ModelOptions } from './create';
-export { cnn9, plainNetwork, sphereNet9 } from './plain';
+export { cnn, cnn9, type CnnOptions, sphereNet9 } from './cnn';
+export { type ConvolutionConfig, learnables } from './config';
+export type { HeadConfig } from '../losses';
+export { createModel, type ModelConfig, type ModelOptions, networkNames } from './registry';

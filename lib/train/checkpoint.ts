@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError, describe, SphereNetError } from '../errors';
 import { type Classifier, createModel, type ModelConfig } from '../models';
+import { currentConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
@@ -36,7 +37,7 @@ const word = z.int().min(0).max(2 ** 32 - 1);
 const metadataSchema = z.object({
   format: z.literal(FORMAT),
   /** Of the model; null for one assembled by hand. */
-  config: json.pipe(z.record(z.string(), z.unknown()).nullable()),
+  config: json.pipe(z.record(z.string(), z.unknown()).nullable()).transform((config) => config && currentConfig(config)),
   optimizer: json,
   random: json.pipe(z.record(z.string(), z.tuple([word, word, word, word]))),
   iteration: json.pipe(z.int().nonnegative()),

@@ -1,4 +1,5 @@
 export { type CheckpointParts, loadCheckpoint, loadModel, saveCheckpoint, type Standing } from './checkpoint';
+export { classReport, type ClassReport, type ClassResult } from './classReport';
 export { evaluate, type Evaluation } from './evaluate';
 export type { GradientReducer, Regularizer, TrainerCallbacks, TrainerOptions } from './options';
 export type { CheckpointRecord, EvalRecord, FitResult, TrainRecord } from './records';

@@ -28,7 +28,8 @@ CublasCompute compute_of(CublasType in, Precision precision) {
 
 int narrow(std::int64_t extent, const char* op) {
   if (extent > std::numeric_limits<int>::max()) {
-    throw Error(ErrorCode::shape, op, std::string(op) + " has an extent of " + std::to_string(extent) + ", cuBLAS takes at most 2^31 - 1");
+    throw Error(ErrorCode::shape, op,
+                std::string(op) + " has an extent of " + std::to_string(extent) + ", cuBLAS takes at most 2^31 - 1");
   }
   return static_cast<int>(extent);
 }

@@ -14,7 +14,7 @@ template <typename T>
 struct Matrix {
   T* data;
   std::int64_t ld;           // elements from row to row
-  bool transposed = false;   // the operand is the transpose of what lies there
+  bool transposed = false;   // the operand is the transpose of these data
   std::int64_t stride = 0;   // elements from product to product
 };
 
@@ -25,7 +25,7 @@ class Gemm {
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  // Room for cuBLAS to work in, so that it allocates nothing itself.
+  // Workspace for cuBLAS, so that it allocates nothing itself.
   void set_workspace(void* workspace, std::size_t bytes);
 
   struct Extents {

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cuda/error.h"
+#include "cuda/layout.h"
 
 namespace sn::cuda {
 
@@ -16,16 +17,6 @@ struct Launch {
   dim3 grid, block;
   std::size_t shared_bytes = 0;
 };
-
-// Layouts are made for the largest devices, those of 132 multiprocessors, on all devices: sums then have the same order
-// and the same result on each of them.
-constexpr std::int64_t layout_multiprocessors = 132;
-
-// How many pieces of `size` cover `count`.
-template <typename T>
-constexpr T ceil_div(T count, T size) {
-  return (count + size - 1) / size;
-}
 
 }  // namespace sn::cuda
 

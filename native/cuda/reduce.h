@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(column_threads)
   if (inside && slice == 0) finish(output, shared[thread]);
 }
 
-// Room for the partials of fold_columns, in doubles.
+// The shape of the partials of fold_columns, in doubles.
 template <typename Fold>
 Shape partials_shape(const ColumnLayout& layout) {
   constexpr std::int64_t state_doubles = sizeof(typename Fold::State) / sizeof(double);

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceInfo } from '../../lib/device';
-import type { BenchmarkDocument } from '../../lib/experiments/benchmarkReport';
+import type { BenchmarkDocument } from '../../lib/bench/report';
 import { hasCuda, testDevice } from '../support/device';
 import { onTestDevice, runCli } from './cli';
 
@@ -124,7 +124,7 @@ test('bench --step holds SphereNet-9 against plain CNN-9', async () => {
 });
 
 test('--profile tells where the time of a step of each network goes', async () => {
-  const { rows, profile } = await bench('--network', 'plain-3', '--profile', ...tinyStep);
+  const { rows, profile } = await bench('--network', 'cnn3', '--profile', ...tinyStep);
   expect(rows.map((row) => row.case)).toEqual(Array(2).fill('step spherenet3 4/4/4 b2'));
   expect(profile!.map((each) => [each.case, each.operator])).toEqual([
     ['step spherenet3 4/4/4 b2', 'plain'],
@@ -169,8 +169,8 @@ describe('what is wrong is told in one sentence before anything is measured', ()
     ['--shapes must list layers as CHANNELS:FILTERS@PIXELS', ['--shapes', '3:8@8/q3']],
     ['--shapes: the filters of 3:8@4/k7/p0 are larger', ['--shapes', '3:8@4/k7/p0']],
     ['--widths of resnet18 must be 4 numbers', ['--layers', 'resnet18', '--widths', '4,4,4']],
-    ['--network must be one of "plain-3"', ['--network', 'plain-10']],
-    ['--widths of plain-9 must be 3 numbers', ['--step', '--widths', '4,4']],
+    ['--network must be one of "cnn3"', ['--network', 'cnn10']],
+    ['--widths of cnn9 must be 3 numbers', ['--step', '--widths', '4,4']],
     ['--peer tfjs needs TensorFlow.js', ['--peer', 'tfjs']],
     ['/nowhere/python (not found)', ['--peer', 'pytorch'], { SPHERENET_PYTHON: '/nowhere/python' }],
     ['--compare /nowhere.json: cannot be read', ['--compare', '/nowhere.json']],

@@ -1,9 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { testDevice } from '../support/device';
+import { compileLibrary } from '../train/compiled';
 
 const root = resolve(__dirname, '..', '..');
-const entry = ['-r', require.resolve('ts-node/register/transpile-only'), resolve(root, 'lib', 'cli', 'main.ts')];
+// Once for all that a test file starts.
+const compiled = compileLibrary();
+afterAll(() => rm(compiled, { recursive: true }));
+const entry = [join(compiled, 'lib', 'cli', 'main.js')];
 
 /** For the commands that compute: the device of the suite, without rounded factors. */
 export const onTestDevice = ['--device', testDevice, '--precision', 'fp32'];

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PaperSummary } from '../../lib/experiments/paperReport';
+import type { PaperSummary } from '../../lib/paper/report';
 import { onTestDevice, runCli } from './cli';
 import { writeTinyMnist } from './idx';
 

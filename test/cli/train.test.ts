@@ -19,7 +19,7 @@ afterAll(async () => {
 // One thread: the tests run beside others.
 const env = { OMP_NUM_THREADS: '1' };
 const data = () => ['--data', 'mnist', '--source', folder, ...onTestDevice];
-const network = ['--depth', '3', '--widths', '8,8,8', '--batch-size', '20', '--augment', 'none'];
+const network = ['--network', 'cnn3', '--widths', '8,8,8', '--batch-size', '20', '--augment', 'none'];
 const train = (name: string, ...options: string[]) => [
   'train', ...data(), ...network, '--log-every', '5', '--output', join(folder, name), ...options,
 ];

@@ -355,7 +355,7 @@ withCuda('refuses on cuda', () => {
 
 describe('train --cuda-graph', () => {
   const args = (...more: string[]) => [
-    'train', '--data', 'mnist', '--source', output, '--depth', '3', '--widths', '8,8,8', '--batch-size', '20',
+    'train', '--data', 'mnist', '--source', output, '--network', 'cnn3', '--widths', '8,8,8', '--batch-size', '20',
     '--augment', 'none', '--loss', 'ga-softmax', '--iterations', '6', '--log-every', '1', '--cuda-graph', ...more,
   ];
   beforeEach(() => writeTinyMnist(output, { train: 40, test: 20 }));

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultDevice, type Device, memoryStats, setDefaultDevice, synchronize } from '../../lib/device';
+import { defaultDevice, type Device, devices, memoryStats, setDefaultDevice, synchronize } from '../../lib/device';
 import { DeviceError } from '../../lib/errors';
 import { OrthogonalityRegularizer } from '../../lib/losses';
 import { Conv2d, Linear, Sequential, summary } from '../../lib/nn';
@@ -19,7 +19,6 @@ import { collectGarbage } from '../support/garbage';
 import { bytesOf, configuredModel, plainModel, statefulModel, tinyLoader, tinyTrainer } from '../train/tiny';
 
 const withCuda = hasCuda ? describe : describe.skip;
-const devices: Device[] = ['cpu', 'cuda'];
 const other = (device: Device): Device => (device === 'cpu' ? 'cuda' : 'cpu');
 const devicesOf = (tensors: Iterable<Tensor>) => [...new Set([...tensors].map(({ device }) => device))];
 

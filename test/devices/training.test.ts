@@ -2,7 +2,7 @@
 import { DataLoader } from '../../lib/data';
 import type { Device } from '../../lib/device';
 import { OrthogonalityRegularizer } from '../../lib/losses';
-import { type PlainNetworkOptions, sphereNet9 } from '../../lib/models';
+import { type CnnOptions, sphereNet9 } from '../../lib/models';
 import { Adam, ConstantSchedule } from '../../lib/optim';
 import { Trainer } from '../../lib/train';
 import { hasCuda } from '../support/device';
@@ -10,7 +10,7 @@ import { augment, tinyDataset } from '../train/tiny';
 
 const withCuda = hasCuda ? test : test.skip;
 
-async function lossesOn(device: Device, options: Partial<PlainNetworkOptions>): Promise<number[]> {
+async function lossesOn(device: Device, options: Partial<CnnOptions>): Promise<number[]> {
   const model = sphereNet9({ widths: [4, 6, 8], features: 12, imageSize: 8, classes: 4, ...options });
   const trainer = new Trainer({
     model,
@@ -26,7 +26,7 @@ async function lossesOn(device: Device, options: Partial<PlainNetworkOptions>): 
   return history.train.map(({ loss }) => loss);
 }
 
-withCuda.each<[string, Partial<PlainNetworkOptions>]>([
+withCuda.each<[string, Partial<CnnOptions>]>([
   ['softmax', {}],
   ['GA-Softmax and a learned k', { convolution: { learnable: 'network' }, head: { loss: 'ga-softmax', operator: 'linear', margin: 2, annealing: 'none' } }],
 ])('SphereNet-9 has the same losses for 20 steps on both devices: %s', async (_, options) => {

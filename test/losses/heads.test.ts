@@ -1,6 +1,7 @@
 import { DataError, OptionError, ShapeError } from '../../lib/errors';
 import {
-  ASoftmaxLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, SoftmaxLoss, SSoftmaxLoss, WSoftmaxLoss,
+  ASoftmaxLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, lossNames, SoftmaxLoss, SSoftmaxLoss,
+  WSoftmaxLoss,
 } from '../../lib/losses';
 import { angularLogits, angularSoftmax, linear, softmaxCrossEntropy } from '../../lib/ops';
 import { Generator, manualSeed } from '../../lib/random';
@@ -19,6 +20,10 @@ const heads: [string, () => Head][] = [
   ['ga-softmax', () => new GASoftmaxLoss({ ...size, k: 0.5, margin: 2 })],
   ['s-softmax', () => new SSoftmaxLoss({ ...size, operator: 'cosine', radius: 8 })],
 ];
+
+test('every loss has its row here', () => {
+  expect(heads.map(([name]) => name)).toEqual(lossNames);
+});
 
 describe.each(heads)('%s', (name, make) => {
   test('trains its class weights and the features', () => {

@@ -1,6 +1,6 @@
 // A batch normalisation that is done with the convolution before it: the same as one after the other.
 import { memoryStats, resetPeakMemory } from '../../lib/device';
-import { variedNumbers, variedTensor } from '../../lib/experiments/variedTensor';
+import { variedNumbers, variedTensor } from '../../lib/bench/variedTensor';
 import { angularOperators, batchNorm, type BatchNormOptions, conv2d, sphereConv2d, type SphereOptions } from '../../lib/ops';
 import { checkBatchNorm } from '../../lib/ops/batchNorm';
 import { convGeometry, type ConvOptions, kernelOf, prepareConv2d } from '../../lib/ops/conv2d';

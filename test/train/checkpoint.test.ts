@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tinyLoader, bytesOf, configuredModel, plainModel, statefulModel, tinyTrainer } from './tiny';
 import { CheckpointError } from '../../lib/errors';
-import { type Classifier, plainNetwork } from '../../lib/models';
+import { type Classifier, cnn, type CnnOptions } from '../../lib/models';
 import { Adam, type Optimizer, SGD } from '../../lib/optim';
 import { noGrad } from '../../lib/tensor';
 import { loadCheckpoint, loadModel, readSafetensors, saveCheckpoint, type StoredTensor, writeSafetensors } from '../../lib/train';
@@ -94,9 +94,9 @@ describe('a checkpoint that does not fit is rejected, and nothing has changed', 
 
   test('another config, by its key', async () => {
     await saveCheckpoint(path, { ...(await trained(configuredModel())), ...standing });
-    const base = configuredModel().config!;
-    await expectRejected(fresh(plainNetwork({ ...base, widths: [4, 8, 4] })), /config\.widths\.1 is 4 in the checkpoint, but 8 in this model/);
-    await expectRejected(fresh(plainNetwork({ ...base, convolution: {} })), /config\.convolution\.operator is "sigmoid" in the checkpoint, but undefined/);
+    const base = configuredModel().config as CnnOptions;
+    await expectRejected(fresh(cnn({ ...base, widths: [4, 8, 4] })), /config\.widths\.1 is 4 in the checkpoint, but 8 in this model/);
+    await expectRejected(fresh(cnn({ ...base, convolution: {} })), /config\.convolution\.operator is "sigmoid" in the checkpoint, but undefined/);
     await expectRejected(fresh(plainModel()), /config is Object in the checkpoint, but null in this model/);
   });
 
@@ -136,6 +136,13 @@ describe('loadModel', () => {
     const { images } = await tinyLoader().batch(0);
     const logits = (each: Classifier) => noGrad(() => each.eval().predict(images)).toArray();
     expect(logits(model)).toEqual(logits(parts.model));
+  });
+
+  test('builds the network of a checkpoint that calls it by its former name', async () => {
+    await forge(configuredModel(), (_, metadata) => { metadata['config'] = metadata['config'].replace('"network":"cnn"', '"network":"plain"'); });
+    expect((await readSafetensors(path)).metadata['config']).toContain('"network":"plain"');
+    expect((await loadModel(path)).config).toEqual(configuredModel().config);
+    expect(await loadCheckpoint(path, fresh(configuredModel()))).toEqual(standing);
   });
 
   test('cannot build what was assembled by hand, or does not fit its config', async () => {

@@ -1,7 +1,7 @@
 // A network and a data set so small that a training step takes a millisecond or two.
 import { DataLoader, type DataLoaderOptions, type ImageDataset, imageDataset } from '../../lib/data';
 import { GASoftmaxLoss, SoftmaxLoss } from '../../lib/losses';
-import { Classifier, plainNetwork } from '../../lib/models';
+import { Classifier, cnn } from '../../lib/models';
 import { BatchNorm2d, Conv2d, Dropout, Flatten, MaxPool2d, Sequential, SphereConv2d } from '../../lib/nn';
 import { Adam, type Schedule, StepSchedule } from '../../lib/optim';
 import { Generator } from '../../lib/random';
@@ -54,7 +54,7 @@ export function plainModel(seed = 1): Classifier {
 
 /** With a config, as users have it. */
 export function configuredModel(seed = 0): Classifier {
-  return plainNetwork({
+  return cnn({
     depth: 3,
     widths: [4, 4, 4],
     classes: 4,

@@ -7,7 +7,7 @@
 namespace sn::cuda {
 
 // Rows of `padded` elements, one a filter, rounded and padded with zeros as patches are, and 1/|w| of what is there.
-// Kept with the filters' storage until they change.
+// Stored with the filters (Tensor::derived) until they change.
 struct FilterPack {
   std::shared_ptr<Storage> elements;
   Tensor inverse_norms;  // [O]

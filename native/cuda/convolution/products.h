@@ -21,7 +21,7 @@ class ConvProducts {
     Matrix<const In> matrix;
     std::int64_t elements;  // of a row that count
   };
-  // As build_patches() leaves them.
+  // As build_patches() writes them.
   Patches patches(const In* data, const WindowRange& range) const {
     return {{data, shape_.padded, false, range.count * shape_.padded}, shape_.padded};
   }

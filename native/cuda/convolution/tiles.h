@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cuda/convolution/convolution.h"
-#include "cuda/launch.h"
+#include "cuda/layout.h"
 #include "math/macros.h"
 
 namespace sn::cuda {

@@ -124,7 +124,8 @@ int gemm(CublasHandle handle, CublasOperation a_op, CublasOperation b_op, int m,
 }  // namespace
 
 const CublasLibrary& cublas_library() {
-  static const CublasLibrary library{true, {create, destroy, get_property, set_stream, set_workspace, gemm}, "emulated on the host", ""};
+  static const CublasLibrary library{
+      true, {create, destroy, get_property, set_stream, set_workspace, gemm}, "emulated on the host", ""};
   return library;
 }
 

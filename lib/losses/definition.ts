@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import type { Head } from './head';
+
+/** How the command line takes an option of a loss. Losses may share a flag. */
+export interface LossFlag {
+  /** Such as `--margin <number>`. */
+  flags: string;
+  /** With the default. */
+  description: string;
+  /** The words that it takes, where it takes words. */
+  choices?: readonly string[];
+}
+
+/** The flags of those options that have one; configs take the others too. */
+export const lossFlags = z.registry<LossFlag>();
+
+/**
+ * A loss for configs and the command line.
+ * @param name Its `loss` in a config.
+ * @param options Beside those that every head has. The class checks ranges; here stand names and types.
+ */
+export function defineLoss<Name extends string, Options extends z.core.$ZodShape>(
+  name: Name,
+  loss: new (options: never) => Head,
+  options: Options,
+) {
+  return { name, loss, options, schema: z.strictObject({ loss: z.literal(name), ...options }) };
+}

@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { aSoftmax } from './aSoftmax';
+import { gaSoftmax } from './gaSoftmax';
+import type { ClassWeightOptions, Head } from './head';
+import { softmax } from './softmax';
+import { sSoftmax } from './sSoftmax';
+import { wSoftmax } from './wSoftmax';
+
+/** Every loss. What configs and the command line know of losses comes from here. */
+export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax] as const;
+
+export type LossName = (typeof lossDefinitions)[number]['name'];
+
+export const lossNames: readonly LossName[] = lossDefinitions.map(({ name }) => name);
+
+const [first, ...others] = lossDefinitions.map(({ schema }) => schema);
+
+/** Which loss a network is trained by, with the options of its class. */
+export const headSchema = z.discriminatedUnion('loss', [first, ...others]);
+
+export type HeadConfig = z.output<typeof headSchema>;
+
+/**
+ * The loss that a config describes, for features of a given size.
+ * @throws {OptionError} naming the option at fault.
+ */
+export function createHead({ loss: name, ...options }: HeadConfig, size: ClassWeightOptions): Head {
+  const Loss = lossDefinitions.find((each) => each.name === name)!.loss as new (options: object) => Head;
+  return new Loss({ ...options, ...size });
+}

@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { requireKnownKeys, requireNumber } from '../errors';
+import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
+import { defineLoss, lossFlags } from './definition';
+
+export interface SSoftmaxLossOptions extends AngularHeadOptions {
+  /** Greater than 0. */
+  radius: number;
+}
+
+/** S-Softmax: cross entropy of the logits `radius g(theta_j)`; the length of the features does not matter. */
+export class SSoftmaxLoss extends AngularHead {
+  /** @throws {OptionError} naming the option at fault. */
+  constructor(options: SSoftmaxLossOptions) {
+    requireKnownKeys('SSoftmaxLoss', options, [...angularKeys, 'radius']);
+    super(options, requireNumber('radius', options.radius, { above: 0 }));
+  }
+}
+
+export const sSoftmax = defineLoss('s-softmax', SSoftmaxLoss, {
+  ...angularOptions,
+  radius: z.number().register(lossFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
+});
