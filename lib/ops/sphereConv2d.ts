@@ -18,7 +18,7 @@ import {
  * The angular functions g (paper: eq. 2-4), in the order of their native codes (native/math/angular.h). `sigmoid` is
  * learnable when its k is a tensor.
  */
-export const angularOperators = ['linear', 'cosine', 'sigmoid'] as const;
+export const angularOperators = ['linear', 'cosine', 'sigmoid', 'square'] as const;
 export type AngularOperator = (typeof angularOperators)[number];
 
 /** Those with a curvature k. */

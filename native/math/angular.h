@@ -200,9 +200,22 @@ struct Sigmoid : SavesAngle<Sigmoid<T>, T> {  // g = c tanh(a / 2k), c = 1 / tan
   }
 };
 
+template <typename T>
+struct Square : WithoutParameters<Square<T>, T>, SavesCosine<Square<T>, T> {  // g = cos(theta) |cos(theta)|
+  static constexpr const char* name = "square";
+  SN_HD_MEMBER T value(T a) const { return saved_value(sine_of(a)); }
+  SN_HD_MEMBER T gradient(T a, T sine) const { return T(2) * magnitude(sine_of(a)) * cosine_of(a) / floored(sine); }
+  // Of s itself, without an angle.
+  SN_HD_MEMBER T saved_value(T s) const { return s * magnitude(s); }
+  template <bool>
+  SN_HD_MEMBER T saved_gradient(T s) const {
+    return T(2) * magnitude(s);
+  }
+};
+
 // In the order of their codes, which is that of `angularOperators` in lib/ops.
 template <typename T>
-using AngularFunctions = TypeList<Linear<T>, Cosine<T>, Sigmoid<T>>;
+using AngularFunctions = TypeList<Linear<T>, Cosine<T>, Sigmoid<T>, Square<T>>;
 
 // Calls function(Type<G>{}) for the g of that code.
 template <typename T, typename Function>

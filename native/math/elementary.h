@@ -29,6 +29,11 @@ SN_HD T at_least(T x, double bound) {
   return least > x ? least : x;
 }
 
+template <typename T>
+SN_HD T magnitude(T x) {
+  return x < T(0) ? -x : x;
+}
+
 SN_HD float square_root(float x) { return sqrtf(x); }
 SN_HD double square_root(double x) { return sqrt(x); }
 

@@ -5,6 +5,7 @@ import type { AngularOperator } from '../../lib/ops';
 const formulas: Record<AngularOperator, (theta: number, k: number) => number> = {
   linear: (theta) => 1 - (2 * theta) / Math.PI,
   cosine: Math.cos,
+  square: (theta) => Math.cos(theta) * Math.abs(Math.cos(theta)),
   sigmoid: (theta, k) => {
     const limit = Math.exp(-Math.PI / (2 * k));
     const rising = Math.exp(theta / k - Math.PI / (2 * k));
