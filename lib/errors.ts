@@ -37,7 +37,8 @@ export function describe(value: unknown): string {
   return String(value);
 }
 
-interface NumberRange {
+/** Which numbers are allowed. @internal */
+export interface NumberRange {
   /** Smallest value allowed. */
   min?: number;
   /** Largest value allowed. */

@@ -26,6 +26,9 @@ export const angularOptions = {
   k: z.number().optional(),
 };
 
+/** What a loss does to the true class. */
+export type AngularMargin = Pick<AngularSoftmaxOptions, 'marginFunction' | 'margin' | 'annealing'>;
+
 /** What the losses on angles have in common: class weights without bias, from N(0, 2 / D), and an angular function. */
 export abstract class AngularHead extends Head {
   readonly weight: Parameter;
@@ -53,7 +56,7 @@ export abstract class AngularHead extends Head {
     return angularLogits(features, this.weight, this.#angular);
   }
 
-  protected marginOptions(): Pick<AngularSoftmaxOptions, 'margin' | 'annealing'> {
+  protected marginOptions(): AngularMargin {
     return {};
   }
 }

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
-import type { AngularSoftmaxOptions } from '../ops';
-import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
+import { AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
 import { type Annealing, annealings, type AnnealingSchedule, annealingSchedule, annealingSchema, lambdaAt } from './annealing';
 import { defineLoss, lossFlags } from './definition';
 
@@ -48,7 +47,7 @@ export class GASoftmaxLoss extends AngularHead {
     this.lambda = this.#schedule && lambdaAt(this.#schedule, iteration);
   }
 
-  protected override marginOptions(): Pick<AngularSoftmaxOptions, 'margin' | 'annealing'> {
+  protected override marginOptions(): AngularMargin {
     return { margin: this.margin, annealing: () => this.lambda ?? 0 };
   }
 }

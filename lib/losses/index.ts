@@ -1,6 +1,8 @@
 export type { AngularHeadOptions } from './angular';
 export { type Annealing, annealingPresets, annealings, type AnnealingSchedule, lambdaAt } from './annealing';
+export { ArcFaceLoss, type ArcFaceLossOptions } from './arcFace';
 export { ASoftmaxLoss, type ASoftmaxLossOptions } from './aSoftmax';
+export { CosFaceLoss, type CosFaceLossOptions } from './cosFace';
 export { GASoftmaxLoss, type GASoftmaxLossOptions } from './gaSoftmax';
 export { Head, type HeadOutput } from './head';
 export { type Filters, OrthogonalityRegularizer } from './orthogonality';

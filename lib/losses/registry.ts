@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { arcFace } from './arcFace';
 import { aSoftmax } from './aSoftmax';
+import { cosFace } from './cosFace';
 import { gaSoftmax } from './gaSoftmax';
 import type { ClassWeightOptions, Head } from './head';
 import { softmax } from './softmax';
@@ -7,7 +9,7 @@ import { sSoftmax } from './sSoftmax';
 import { wSoftmax } from './wSoftmax';
 
 /** Every loss. What configs and the command line know of losses comes from here. */
-export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax] as const;
+export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax, arcFace, cosFace] as const;
 
 export type LossName = (typeof lossDefinitions)[number]['name'];
 

@@ -1,6 +1,6 @@
 import type { AngularSoftmaxOptions as NativeOptions, AngularSoftmaxSaved } from '../../typings/native';
 import { record } from '../autograd';
-import { OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
+import { type NumberRange, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
 import { native, packer } from '../native';
 import { type Tensor, tidy } from '../tensor';
@@ -41,13 +41,20 @@ export interface AngularLogitOptions {
 }
 
 /** What the margin m makes of the true class's g, in the order of their native codes (native/math/margin.h). */
-export const marginFunctions = ['multiplicative'] as const;
+export const marginFunctions = ['multiplicative', 'additive-angle', 'additive-value'] as const;
 export type MarginFunction = (typeof marginFunctions)[number];
 
 export interface AngularSoftmaxOptions extends AngularLogitOptions {
-  /** Default `multiplicative`, `g_m(theta) = g(m theta - j pi) - 2j`. */
+  /**
+   * What the margin makes of g for the true class: `multiplicative`, the default, is `g(m theta - j pi) - 2j`;
+   * `additive-angle` is `g(theta + m)` and, where theta + m is beyond pi, `-1 + g(theta) - g(pi - m)`; `additive-value`
+   * is `g(theta) - m`.
+   */
   marginFunction?: MarginFunction;
-  /** m of g_m, at least 1; an integer unless the operator is linear. Default 1: none. */
+  /**
+   * m: multiplicative, at least 1, an integer unless the operator is linear, default 1; added to the angle, 0 to pi,
+   * default 0; taken off the value, at least 0, default 0. The defaults are no margin.
+   */
   margin?: number;
   /**
    * Weight lambda, at least 0, of the logit without margin: `(lambda g + g_m) / (1 + lambda)`. A function is asked for
@@ -62,18 +69,30 @@ const logitOptionKeys = ['operator', 'k', 'radius'] as const;
 type CheckedOptions = Omit<NativeOptions, 'annealing'> & { readAnnealing: () => number };
 
 function checkOptions(options: AngularSoftmaxOptions): CheckedOptions {
-  const { operator, k, marginFunction = 'multiplicative', margin = 1, annealing = 0, radius } = options;
+  const { operator, k, marginFunction = 'multiplicative', annealing = 0, radius } = options;
+  const { margin = marginFunction === 'multiplicative' ? 1 : 0 } = options;
   const { code, kTensor, kValue } = sphereArguments({ operator, k });
   if (kTensor) throw new OptionError('k', 'k must be a number in a loss, but got a Tensor');
   return {
     angular: code,
     k: kValue,
     marginFunction: marginFunctions.indexOf(requireOneOf('marginFunction', marginFunction, marginFunctions)),
-    margin: requireNumber('margin', margin, { min: 1, integer: operator !== 'linear' }),
+    margin: requireNumber('margin', margin, marginRange(marginFunction, operator)),
     readAnnealing: checkedReader(annealing, (lambda) => requireNumber('annealing', lambda, { min: 0 })),
     radius: radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),
     eps: defaultNormGuard.eps,
   };
+}
+
+function marginRange(marginFunction: MarginFunction, operator?: AngularOperator): NumberRange {
+  switch (marginFunction) {
+    case 'multiplicative':
+      return { min: 1, integer: operator !== 'linear' };
+    case 'additive-angle':
+      return { min: 0, max: Math.PI };
+    case 'additive-value':
+      return { min: 0 };
+  }
 }
 
 const packOptions = packer('AngularSoftmaxOptions');

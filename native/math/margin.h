@@ -59,8 +59,34 @@ struct MultiplicativeMargin {
   }
 };
 
+// ArcFace: g(theta + m), 0 <= m <= pi. Beyond pi it goes on with the slope of g, from g(pi) = -1 on: continuous and
+// falling, where the published code jumps to cos(theta) - m sin(m).
+struct AdditiveAngleMargin {
+  static constexpr const char* name = "additive-angle";
+
+  template <typename T, typename G>
+  static SN_HD_MEMBER ValueAndSlope<T> apply(const G& g, T s, double m) {
+    const Angle<T> angle = angle_of(s);
+    const T moved = at_least(angle.a - T(m), -pi / 2);
+    if (s >= T(-cos(m))) return {g.value(moved), g.gradient(moved, angle.sine)};
+    const ValueAndSlope<T> plain = g.of_cosine(s);
+    return {plain.value - T(1) - g.value(T(m - pi / 2)), plain.slope};
+  }
+};
+
+// CosFace: g(theta) - m, m >= 0.
+struct AdditiveValueMargin {
+  static constexpr const char* name = "additive-value";
+
+  template <typename T, typename G>
+  static SN_HD_MEMBER ValueAndSlope<T> apply(const G& g, T s, double m) {
+    const ValueAndSlope<T> plain = g.of_cosine(s);
+    return {plain.value - T(m), plain.slope};
+  }
+};
+
 // In the order of their codes, which is that of `margins` in lib/ops.
-using MarginFunctions = TypeList<MultiplicativeMargin>;
+using MarginFunctions = TypeList<MultiplicativeMargin, AdditiveAngleMargin, AdditiveValueMargin>;
 
 template <typename T, typename G, typename... Margins>
 SN_HD ValueAndSlope<T> margin_value(TypeList<Margins...>, Margin margin, const G& g, T s, double m) {

@@ -1,9 +1,9 @@
 import { DataError, OptionError, ShapeError } from '../../lib/errors';
 import {
-  ASoftmaxLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, lossNames, SoftmaxLoss, SSoftmaxLoss,
+  ArcFaceLoss, ASoftmaxLoss, CosFaceLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, lossNames, SoftmaxLoss, SSoftmaxLoss,
   WSoftmaxLoss,
 } from '../../lib/losses';
-import { angularLogits, angularSoftmax, linear, softmaxCrossEntropy } from '../../lib/ops';
+import { angularLogits, angularSoftmax, type AngularSoftmaxOptions, linear, softmaxCrossEntropy } from '../../lib/ops';
 import { Generator, manualSeed } from '../../lib/random';
 import { noGrad, type Tensor, tensor } from '../../lib/tensor';
 import { random, randomLabels } from '../support/tensors';
@@ -19,6 +19,8 @@ const heads: [string, () => Head][] = [
   ['a-softmax', () => new ASoftmaxLoss(size)],
   ['ga-softmax', () => new GASoftmaxLoss({ ...size, k: 0.5, margin: 2 })],
   ['s-softmax', () => new SSoftmaxLoss({ ...size, operator: 'cosine', radius: 8 })],
+  ['arcface', () => new ArcFaceLoss({ ...size, scale: 8 })],
+  ['cosface', () => new CosFaceLoss({ ...size, scale: 8 })],
 ];
 
 test('every loss has its row here', () => {
@@ -97,6 +99,16 @@ describe('what the heads compute', () => {
     expect(lossOf(head)).toBe(angularSoftmax(x, head.weight, labels, { operator: 'cosine', margin: 2 }).loss.item());
   });
 
+  test('ArcFaceLoss and CosFaceLoss add their margins, by default 0.5 and 0.35 at a scale of 64', () => {
+    const arc = new ArcFaceLoss(size), cos = new CosFaceLoss(size);
+    const fixed = { operator: 'cosine', radius: 64 } as const;
+    const expected = (weight: Tensor, options: AngularSoftmaxOptions) => angularSoftmax(x, weight, labels, { ...fixed, ...options }).loss.item();
+    expect(lossOf(arc)).toBe(expected(arc.weight, { marginFunction: 'additive-angle', margin: 0.5 }));
+    expect(lossOf(cos)).toBe(expected(cos.weight, { marginFunction: 'additive-value', margin: 0.35 }));
+    expect(lossOf(new ArcFaceLoss({ ...size, margin: 1, scale: 8 }))).not.toBe(lossOf(new ArcFaceLoss({ ...size, scale: 8 })));
+    expect(arc.logits(x).data()).toEqual(angularLogits(x, arc.weight, fixed).data());
+  });
+
   test('theta is the mean angle of the true class', () => {
     const head = new WSoftmaxLoss({ inFeatures: 2, classes: 2 });
     head.weight.assign(Float32Array.of(1, 0, 0, 3));
@@ -139,6 +151,11 @@ test.each<[string, () => unknown, new (...args: never[]) => OptionError, string,
   ['GASoftmaxLoss: fraction', () => new GASoftmaxLoss({ ...size, margin: 1.5 }), OptionError, 'margin', /integer/],
   ['GASoftmaxLoss: unknown', () => new GASoftmaxLoss({ ...size, m: 4 } as never), OptionError, 'm', /no option/],
   ['ASoftmaxLoss: operator', () => new ASoftmaxLoss({ ...size, operator: 'linear' } as never), OptionError, 'operator', /ASoftmaxLoss has no option/],
+  ['ArcFaceLoss: margin', () => new ArcFaceLoss({ ...size, margin: 4 }), OptionError, 'margin', /at most 3.14/],
+  ['ArcFaceLoss: scale', () => new ArcFaceLoss({ ...size, scale: 0 }), OptionError, 'scale', /greater than 0/],
+  ['ArcFaceLoss: operator', () => new ArcFaceLoss({ ...size, operator: 'linear' } as never), OptionError, 'operator', /ArcFaceLoss has no option/],
+  ['CosFaceLoss: margin', () => new CosFaceLoss({ ...size, margin: -1 }), OptionError, 'margin', /at least 0/],
+  ['CosFaceLoss: unknown', () => new CosFaceLoss({ ...size, radius: 4 } as never), OptionError, 'radius', /no option/],
   ['label out of range', () => new WSoftmaxLoss(size).forward(features(), bad([0, 1, 2, 3, 4])), DataError, 'labels', /labels\[4\] is 4/],
   ['too few labels', () => new SoftmaxLoss(size).forward(features(), bad([0])), ShapeError, 'labels', /shape \[5\]/],
   ['features', () => new WSoftmaxLoss(size).forward(random([5, 3], 1, 'f32'), labels), ShapeError, 'x', /3 features/],

@@ -6,6 +6,7 @@ import {
   angularOperators,
   angularSoftmax,
   type AngularSoftmaxOptions,
+  marginFunctions,
   scale,
   softmaxCrossEntropy,
 } from '../../lib/ops';
@@ -167,11 +168,11 @@ function marginValue(operator: AngularOperator, theta: number, m: number): numbe
 }
 
 /** g_m(theta), read off the loss of one feature of length 1 between its class and one without direction. */
-function measured(operator: AngularOperator, theta: number, margin: number, annealing = 0): number {
+function measured(operator: AngularOperator, theta: number, options: AngularSoftmaxOptions): number {
   return noGrad(() => {
     const x = tensor([[Math.cos(theta), Math.sin(theta)]], [1, 2], { dtype: 'f64' });
     const w = tensor([[2, 0], [0, 0]], [2, 2], { dtype: 'f64' });
-    const { loss } = angularSoftmax(x, w, tensor(Int32Array.of(0)), { operator, margin, annealing });
+    const { loss } = angularSoftmax(x, w, tensor(Int32Array.of(0)), { operator, ...options });
     return -Math.log(Math.expm1(loss.item()));
   });
 }
@@ -181,7 +182,7 @@ describe.each(angularOperators.flatMap((operator) => [...margins(operator), 5].m
   (operator, m) => {
     const steps = 1000;
     const angles = Array.from({ length: steps + 1 }, (_, i) => (i * Math.PI) / steps);
-    const values = angles.map((theta) => measured(operator, theta, m));
+    const values = angles.map((theta) => measured(operator, theta, { margin: m }));
 
     test('is g(m theta - j pi) - 2j', () => {
       expect(relativeError(values, angles.map((theta) => marginValue(operator, theta, m)))).toBeLessThan(1e-7);
@@ -195,7 +196,7 @@ describe.each(angularOperators.flatMap((operator) => [...margins(operator), 5].m
     test('is continuous at the borders of its sectors', () => {
       for (let j = 1; j < m; j++) {
         const border = (j * Math.PI) / m;
-        const [before, after] = [measured(operator, border - 1e-9, m), measured(operator, border + 1e-9, m)];
+        const [before, after] = [measured(operator, border - 1e-9, { margin: m }), measured(operator, border + 1e-9, { margin: m })];
         expect(Math.abs(before - after)).toBeLessThan(1e-6);
       }
     });
@@ -203,11 +204,64 @@ describe.each(angularOperators.flatMap((operator) => [...margins(operator), 5].m
     test('is drawn towards g by annealing', () => {
       for (const theta of [0.3, 1.1, 2, 3]) {
         const expected = (5 * angularValue(operator, theta) + marginValue(operator, theta, m)) / 6;
-        expect(measured(operator, theta, m, 5)).toBeCloseTo(expected, 9);
+        expect(measured(operator, theta, { margin: m, annealing: 5 })).toBeCloseTo(expected, 9);
       }
     });
   },
 );
+
+describe.each(angularOperators)('additive margins of %s', (operator) => {
+  const angles = Array.from({ length: 1001 }, (_, i) => (i * Math.PI) / 1000);
+  const own = (theta: number, options: AngularSoftmaxOptions) => measured(operator, theta, options);
+
+  test.each([0, 0.3, 0.5, 1.2, Math.PI])('on the angle, m = %p: g(theta + m), continuous and falling', (margin) => {
+    const options = { marginFunction: 'additive-angle', margin } as const;
+    const values = angles.map((theta) => own(theta, options));
+    const expected = angles.map((theta) =>
+      theta + margin <= Math.PI
+        ? angularValue(operator, theta + margin)
+        : -1 + angularValue(operator, theta) - angularValue(operator, Math.PI - margin),
+    );
+    expect(relativeError(values, expected)).toBeLessThan(1e-7);
+    // The square is flat at pi / 2.
+    expect(values.slice(1).filter((found, i) => found > values[i] + 1e-12)).toEqual([]);
+  });
+
+  test('on the value: g(theta) - m', () => {
+    for (const theta of [0, 0.3, 1.1, 2, Math.PI]) {
+      expect(own(theta, { marginFunction: 'additive-value', margin: 0.35 })).toBeCloseTo(angularValue(operator, theta) - 0.35, 9);
+    }
+  });
+
+  const labels = randomLabels(8, 4, 1);
+  test.each<AngularSoftmaxOptions>([
+    { marginFunction: 'additive-angle', margin: 0.5, radius: 4 },
+    { marginFunction: 'additive-angle', margin: 2.5, annealing: 3 },
+    { marginFunction: 'additive-value', margin: 0.35, radius: 4 },
+    { marginFunction: 'additive-value', margin: 1.5 },
+  ])('gradients with %p', (options) => {
+    expectGradients((x, w) => angularSoftmax(x, w, labels, { operator, ...options }).loss, random([8, 5], 2), random([4, 5], 3));
+  });
+
+  test('no margin by default', () => {
+    const [x, w] = [random([8, 5], 2, 'f32'), random([4, 5], 3, 'f32')];
+    const lossOf = (options: AngularSoftmaxOptions) => angularSoftmax(x, w, labels, { operator, ...options }).loss.item();
+    for (const marginFunction of marginFunctions) expect(lossOf({ marginFunction })).toBeCloseTo(lossOf({}), 6);
+  });
+
+  test('at the poles: finite', () => {
+    for (const marginFunction of ['additive-angle', 'additive-value'] as const) {
+      for (const factor of [3, -0.5]) {
+        const w = random([4, 5], 3, 'f32');
+        const x = noGrad(() => scale(w, factor));
+        x.requiresGrad = true;
+        const { loss } = angularSoftmax(x, w, tensor(Int32Array.of(0, 1, 2, 3)), { operator, marginFunction, margin: 0.5 });
+        loss.backward();
+        expect([loss, x.grad!, w.grad!].map(isFinite)).toEqual([true, true, true]);
+      }
+    }
+  });
+});
 
 describe('errors', () => {
   const [x, w, labels] = [random([2, 3], 1, 'f32'), random([4, 3], 2, 'f32'), randomLabels(2, 4, 3)];
@@ -244,6 +298,9 @@ describe('errors', () => {
     ['margin below 1', angular({ operator: 'linear', margin: 0.5 }), OptionError, 'margin', /at least 1, but got 0.5/],
     ['fraction as margin', angular({ operator: 'cosine', margin: 1.5 }), OptionError, 'margin', /an integer at least 1, but got 1.5/],
     ['fraction as margin, default operator', angular({ margin: 2.5 }), OptionError, 'margin', /an integer/],
+    ['margin function', angular({ marginFunction: 'arc' }), OptionError, 'marginFunction', /one of "multiplicative", .*, but got "arc"/],
+    ['margin on the angle', angular({ marginFunction: 'additive-angle', margin: 4 }), OptionError, 'margin', /at most 3.14/],
+    ['margin on the value', angular({ marginFunction: 'additive-value', margin: -1 }), OptionError, 'margin', /at least 0, but got -1/],
     ['annealing', angular({ annealing: -1 }), OptionError, 'annealing', /at least 0, but got -1/],
     ['radius', angular({ radius: 0 }), OptionError, 'radius', /greater than 0, but got 0/],
     ['unknown option of angularSoftmax', angular({ m: 4 }), OptionError, 'm', /angularSoftmax has no option "m"/],

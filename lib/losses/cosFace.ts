@@ -1,0 +1,34 @@
+import { requireKnownKeys, requireNumber } from '../errors';
+import { AngularHead, type AngularMargin } from './angular';
+import { additiveMarginOptions } from './arcFace';
+import { defineLoss } from './definition';
+import { type ClassWeightOptions, classWeightKeys } from './head';
+
+export interface CosFaceLossOptions extends ClassWeightOptions {
+  /** m, at least 0. Default 0.35. */
+  margin?: number;
+  /** s, greater than 0. Default 64. */
+  scale?: number;
+}
+
+/**
+ * CosFace (Wang et al., CVPR 2018): cross entropy of the logits `s cos(theta_j)`, that of the true class being
+ * `s (cos(theta) - m)`.
+ */
+export class CosFaceLoss extends AngularHead {
+  readonly margin: number;
+
+  /** @throws {OptionError} naming the option at fault. */
+  constructor(options: CosFaceLossOptions) {
+    requireKnownKeys('CosFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
+    const { margin = 0.35, scale = 64, ...size } = options;
+    super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, { above: 0 }));
+    this.margin = requireNumber('margin', margin, { min: 0 });
+  }
+
+  protected override marginOptions(): AngularMargin {
+    return { marginFunction: 'additive-value', margin: this.margin };
+  }
+}
+
+export const cosFace = defineLoss('cosface', CosFaceLoss, additiveMarginOptions('m of CosFace (default: 0.35)'));
