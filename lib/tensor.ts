@@ -225,7 +225,8 @@ export class Tensor {
   }
 
   /**
-   * The same numbers in another dtype, rounded to the nearest; a gradient goes back in this one's.
+   * The same numbers in another dtype: floats are rounded to the nearest, and integers lose the fraction. A gradient goes
+   * back in this tensor's dtype.
    * @throws {DeviceError | OptionError}
    */
   cast(dtype: DType): Tensor {

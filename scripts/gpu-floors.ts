@@ -149,7 +149,8 @@ function stepTable(networks: readonly Network[]): string {
     rows: networks.map(({ title, batchSize, layers, pooled }) => {
       const all = layers.flatMap(({ shape, count }) => Array.from({ length: count }, () => shape));
       // BatchNorm and ReLU: 3 passes over the output forward, 5 backward; Adam: 7 over the weights.
-      const normalized = sumOf(all.filter(({ filters, kernel }) => !(filters === 256 && kernel === 4)), (shape) => 8 * bytesOf(shape, batchSize).output);
+      const followed = all.filter(({ filters, kernel }) => !(filters === 256 && kernel === 4));
+      const normalized = sumOf(followed, (shape) => 8 * bytesOf(shape, batchSize).output);
       const rest = (normalized + pooled + 7 * sumOf(all, (shape) => bytesOf(shape, batchSize).weights)) / peak.memory;
       const total = (which: 0 | 1) => precisions.map((_, i) => rest + sumOf(all, (shape) => layerTimes(shape, batchSize)[which][i]));
       const [floors, times] = [total(0), total(1)];

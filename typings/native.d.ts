@@ -236,7 +236,7 @@ export interface Native {
 
   /** In `to`'s dtype. */
   fill(value: number, to: Handle): void;
-  /** To another dtype, rounded to the nearest. */
+  /** To another dtype: floats to the nearest, to integers without their fraction. */
   cast(from: Handle, to: Handle): void;
 
   conv2dForward(

@@ -85,7 +85,9 @@ async function measureTarget(
   const { shapes, batchSizes, operators, repeats, overhead, onRound } = options;
   if (device === 'cuda') setMatmulPrecision(precision);
   const roof = measureRoof(device, precision);
-  const settings = (what: string): MeasureOptions => ({ repeats, device, roof, onRound: (round, rounds) => onRound?.(what, round, rounds) });
+  const settings = (what: string): MeasureOptions => ({
+    repeats, device, roof, onRound: (round, rounds) => onRound?.(what, round, rounds),
+  });
   const common = { operators, peers, resident: options.resident && device === 'cpu' };
   const rows: BenchmarkRow[] = [];
   const layers = batchSizes.flatMap((batchSize) => shapes.map((shape) => ({ shape, batchSize })));

@@ -141,7 +141,13 @@ function stepReporter(network: string, index: number, { iterations, onStep }: Co
   };
 }
 
-function curveOf(name: string, { history, imagesPerSecond, peakMemory }: FitResult, images: number, final: Evaluation, seconds: number): NetworkCurve {
+function curveOf(
+  name: string,
+  { history, imagesPerSecond, peakMemory }: FitResult,
+  images: number,
+  final: Evaluation,
+  seconds: number,
+): NetworkCurve {
   const onTheWay = history.eval.filter(({ iteration }) => iteration < final.iteration);
   return {
     name,

@@ -3,7 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device, MatmulPrecision } from '../device';
 import {
-  binnedMean, formatCount, formatDuration, logCurve, markdownTable, type Panel, panels, type Point, readLog, saveChart, type Table, textTable,
+  binnedMean, formatCount, formatDuration, logCurve, markdownTable, type Panel, panels, type Point, readLog, saveChart,
+  type Table, textTable,
 } from '../report';
 import { type Machine, machineLine } from '../machine';
 import type { PaperCell } from './table';

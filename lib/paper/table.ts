@@ -9,9 +9,9 @@ const operators = {
   'sigmoid-0.1': { title: 'Sigmoid (0.1)', convolution: { operator: 'sigmoid', k: 0.1 } },
   'sigmoid-0.3': { title: 'Sigmoid (0.3)', convolution: { operator: 'sigmoid', k: 0.3 } },
   'sigmoid-0.7': { title: 'Sigmoid (0.7)', convolution: { operator: 'sigmoid', k: 0.7 } },
-  linear: { title: 'Linear', convolution: { operator: 'linear' } },
-  cosine: { title: 'Cosine', convolution: { operator: 'cosine' } },
-  original: { title: 'Original Conv', convolution: 'plain' },
+  'linear': { title: 'Linear', convolution: { operator: 'linear' } },
+  'cosine': { title: 'Cosine', convolution: { operator: 'cosine' } },
+  'original': { title: 'Original Conv', convolution: 'plain' },
 } as const satisfies Record<string, { title: string; convolution: ConvolutionConfig }>;
 
 export type PaperOperator = keyof typeof operators;

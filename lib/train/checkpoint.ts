@@ -127,7 +127,11 @@ async function readCheckpoint(path: string): Promise<CheckpointFile> {
 
 /** Copies of the elements. */
 function stored(prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, StoredTensor][] {
-  return Object.entries(tensors).map(([name, each]) => [prefix + name, { dtype: each.dtype as HostDType, shape: each.shape, data: each.data() }]);
+  return Object.entries(tensors).map(([name, each]) => {
+    // Parameters and moments are f32 or f64.
+    const { dtype, shape } = each as Tensor & { dtype: HostDType };
+    return [prefix + name, { dtype, shape, data: each.data() }];
+  });
 }
 
 /** The tensors whose names begin with `prefix`, named by the rest; on the host, from where they go to any device. */

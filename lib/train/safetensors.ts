@@ -160,7 +160,7 @@ async function readFrom(file: FileHandle): Promise<SafetensorsFile> {
 /** Fills `bytes` from the file and returns them as a Buffer. */
 async function readBytes(file: FileHandle, position: number, bytes: Uint8Array): Promise<Buffer> {
   // One call reads at most 2 GiB.
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const { bytesRead } = await file.read(bytes, done, Math.min(bytes.length - done, 1 << 30), position + done);
     if (bytesRead === 0) throw new Error(`it ends after ${position + done} bytes`);
     done += bytesRead;

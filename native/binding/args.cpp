@@ -26,7 +26,8 @@ Tensor& Args::operand(TensorBox* box) {
   if (device_ == nullptr) device_ = &device;
   if (device_ != &device) {
     const std::string name = argument_name();
-    throw Error(ErrorCode::device, name, name + " is on " + device.name() + ", the tensors before it are on " + device_->name());
+    throw Error(ErrorCode::device, name,
+                name + " is on " + device.name() + ", the tensors before it are on " + device_->name());
   }
   return box->tensor;
 }
@@ -126,8 +127,7 @@ const double* Args::packed(std::size_t count) {
   napi_typedarray_type type{};
   size_t length = 0;
   void* data = nullptr;
-  const napi_status status =
-      napi_get_typedarray_info(env(), info_[next_++], &type, &length, &data, nullptr, nullptr);
+  const napi_status status = napi_get_typedarray_info(env(), info_[next_++], &type, &length, &data, nullptr, nullptr);
   if (status != napi_ok || type != napi_float64_array || length != count) wrong("the packed numbers of its struct");
   return static_cast<const double*>(data);
 }

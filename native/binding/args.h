@@ -28,7 +28,7 @@ class Args {
   // Tensors that must agree: f32 or f64, all of one dtype and on one device.
   Tensor& tensor() { return agreeing(next_operand()); }
   OptionalTensor optional_tensor();  // null gives an empty tensor
-  std::vector<Tensor> tensors();  // lists of a call are of one length, or empty
+  std::vector<Tensor> tensors();     // lists of a call are of one length, or empty
   // Exceptions to the dtype, on the same device all the same.
   IndexTensor index_tensor();
   AnyTensor any_tensor() { return {next_operand()}; }

@@ -1,5 +1,5 @@
-// What JavaScript holds of tensors and graphs: externals that point to boxes. A table knows the boxes of its environment,
-// so that an external of somebody else is an error and is never read.
+// What JavaScript holds of tensors and graphs: externals that point to boxes. A table knows the boxes of its
+// environment, so that an external of somebody else is an error and is never read.
 #pragma once
 
 #include <napi.h>
@@ -74,10 +74,10 @@ class BoxPool {
 
 // Handles may be collected after the environment's own data: each of them holds on to the table.
 //
-// The table also tells the garbage collector of native memory. It starts a collection whenever the number it is told has
-// grown enough, and a training step takes and gives back hundreds of megabytes: so it hears of growth past what it knows
-// already, and of memory that it has itself set free by collecting a forgotten tensor, but not of every release. A
-// loop that releases what it makes tells it nothing; one that forgets tensors makes it collect them.
+// The table also tells the garbage collector of native memory. It starts a collection whenever the number it is told
+// has grown enough, and a training step takes and gives back hundreds of megabytes: so it hears of growth past what it
+// knows already, and of memory that it has itself set free by collecting a forgotten tensor, but not of every release.
+// A loop that releases what it makes tells it nothing; one that forgets tensors makes it collect them.
 class HandleTable : public std::enable_shared_from_this<HandleTable> {
  public:
   // A handle for the tensor.

@@ -7,10 +7,8 @@ namespace {
 class BatchWorker final : public Napi::AsyncWorker {
  public:
   BatchWorker(Napi::Env env, Napi::Uint8Array images, std::unique_ptr<ImageJob> job)
-      : Napi::AsyncWorker(env, "spherenet:imageBatch"),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        images_(Napi::Persistent(images)),
-        job_(std::move(job)) {}
+      : Napi::AsyncWorker(env, "spherenet:imageBatch"), deferred_(Napi::Promise::Deferred::New(env)),
+        images_(Napi::Persistent(images)), job_(std::move(job)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 

@@ -8,12 +8,12 @@
 namespace sn::binding {
 namespace {
 
-#define SN_OPERATOR(result_type, operator_name, parameter_list)   \
-  struct operator_name##_declaration {                            \
-    static constexpr auto function = &Backend::operator_name;     \
-    static constexpr const char* name = #operator_name;           \
-    static constexpr const char* result = #result_type;           \
-    static constexpr const char* parameters = #parameter_list;    \
+#define SN_OPERATOR(result_type, operator_name, parameter_list) \
+  struct operator_name##_declaration {                          \
+    static constexpr auto function = &Backend::operator_name;   \
+    static constexpr const char* name = #operator_name;         \
+    static constexpr const char* result = #result_type;         \
+    static constexpr const char* parameters = #parameter_list;  \
   };
 #include "core/operators.def"
 
@@ -72,9 +72,8 @@ void describe_fields(bool optional, StructText& text) {
   const std::vector<std::string> names = split(Struct::field_names);
   Struct value{};
   std::size_t field = 0;
-  for_each_field(value, [&](auto& member) {
-    describe_field<std::decay_t<decltype(member)>>(names[field++], optional, text);
-  });
+  for_each_field(value,
+                 [&](auto& member) { describe_field<std::decay_t<decltype(member)>>(names[field++], optional, text); });
 }
 template <typename T>
 void describe_field(const std::string& name, bool optional, StructText& text) {
@@ -109,7 +108,8 @@ void describe_parameter(const ParameterText& text, bool is_last, Contract& contr
     for (const ArgumentText& tensor : fields.tensors) contract.arguments.push_back(tensor);
     if (fields.numbers.empty()) return;
     const std::size_t bracket = text.type.find('<');
-    const std::string type = bracket == std::string::npos ? text.type : text.type.substr(bracket + 1, text.type.size() - bracket - 2);
+    const std::string type =
+        bracket == std::string::npos ? text.type : text.type.substr(bracket + 1, text.type.size() - bracket - 2);
     contract.arguments.push_back({"Packed<" + type + ">", text.name});
     contract.structs[type] = fields.numbers;
   } else {

@@ -1,6 +1,6 @@
-// How parameters are read from the arguments of a call, by their types alone. A struct (core/options.h) takes one argument
-// for each tensor in it, in the order of its fields, and then, where it has numbers, one array that packs them all. An
-// absent optional struct has null in place of its tensors.
+// How parameters are read from the arguments of a call, by their types alone. A struct (core/options.h) takes one
+// argument for each tensor in it, in the order of its fields, and then, where it has numbers, one array that packs them
+// all. An absent optional struct has null in place of its tensors.
 #pragma once
 
 #include <optional>
@@ -123,7 +123,7 @@ struct Parameter {
     } else {
       Value value{};
       // An epilogue of nothing is left out.
-      const bool left_out = (is_optional<Value>::value || std::is_same_v<Value, Epilogue>) && args.is_left_out();
+      const bool left_out = (is_optional<Value>::value || std::is_same_v<Value, Epilogue>)&&args.is_left_out();
       if (!left_out) read_struct(args, value);
       return value;
     }

@@ -19,8 +19,8 @@ struct DeviceInfo {
   std::string isa;      // instruction set of our own kernels
 };
 
-// How products of f32 matrices are computed, where the device has a choice: tf32 and bf16 round the operands to 10 and 7
-// bits of mantissa and add up in f32.
+// How products of f32 matrices are computed, where the device has a choice: tf32 and bf16 round the operands to 10 and
+// 7 bits of mantissa and add up in f32.
 enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2 };
 constexpr const char* precision_names[] = {"fp32", "tf32", "bf16"};
 

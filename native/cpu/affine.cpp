@@ -52,8 +52,7 @@ void CpuBackend::affine_forward(const Tensor& x, const OptionalTensor& scale, co
 }
 
 void CpuBackend::affine_backward(const Tensor& x, const OptionalTensor& scale, const Tensor& dy,
-                                 const OptionalTensor& dx, const OptionalTensor& dscale,
-                                 const OptionalTensor& dshift) {
+                                 const OptionalTensor& dx, const OptionalTensor& dscale, const OptionalTensor& dshift) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     const auto& kernels = kernels_.of<T>().batch_norm;

@@ -10,8 +10,7 @@ namespace sn::cpu {
 
 CpuBackend::CpuBackend()
     : allocator_(std::make_shared<Allocator>(std::make_shared<SystemMemory>())),
-      dnnl_(std::make_unique<DnnlState>(allocator_)),
-      kernels_(best_kernels()),
+      dnnl_(std::make_unique<DnnlState>(allocator_)), kernels_(best_kernels()),
       convolutions_(std::make_unique<Convolutions>(*this, *dnnl_, kernels_.winograd)) {}
 CpuBackend::~CpuBackend() = default;
 
@@ -22,9 +21,7 @@ DeviceInfo CpuBackend::info() const {
           kernels_.isa};
 }
 
-std::shared_ptr<Storage> CpuBackend::allocate(std::size_t bytes) {
-  return allocate_storage(*this, allocator_, bytes);
-}
+std::shared_ptr<Storage> CpuBackend::allocate(std::size_t bytes) { return allocate_storage(*this, allocator_, bytes); }
 
 void CpuBackend::write(const void* host, const Tensor& to) { std::memcpy(to.write<void>(), host, to.bytes()); }
 void CpuBackend::read(const Tensor& from, void* host) { std::memcpy(host, from.read<void>(), from.bytes()); }

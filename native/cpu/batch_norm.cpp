@@ -126,9 +126,10 @@ BackwardEpilogue<T>::BackwardEpilogue(const BatchNormKernels<T>& kernels, const 
   T *dgammas = epilogue.dgamma.write<T>(), *dbetas = epilogue.dbeta.write<T>();
   T *slope = slopes_.data(), *offset = slope + channels_;
   for (std::int64_t c = 0; c < channels_; ++c) {
-    const math::BatchNormGradient gradient = math::batch_norm_gradient(
-        double(gammas[c]), math::inverse_deviation(double(variances[c]), normalization.eps),
-        sum_of_copies(pack, sums.data(), c), sum_of_copies(pack, sums.data() + pack.width, c), double(pixels));
+    const math::BatchNormGradient gradient =
+        math::batch_norm_gradient(double(gammas[c]), math::inverse_deviation(double(variances[c]), normalization.eps),
+                                  sum_of_copies(pack, sums.data(), c), sum_of_copies(pack, sums.data() + pack.width, c),
+                                  double(pixels));
     dbetas[c] = static_cast<T>(gradient.dbeta);
     dgammas[c] = static_cast<T>(gradient.dgamma);
     slope[c] = static_cast<T>(gradient.slope);
@@ -169,7 +170,8 @@ void CpuBackend::batch_norm_forward(const Tensor& x, const Tensor& y, const Epil
 void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& dx, const EpilogueGradient& epilogue) {
   by_dtype(dy.dtype, [&](auto tag) {
     using T = decltype(tag);
-    BackwardEpilogue<T>(kernels_.of<T>().batch_norm, epilogue, dy).apply(0, dy.count() / dy.shape.back(), dx.write<T>());
+    BackwardEpilogue<T>(kernels_.of<T>().batch_norm, epilogue, dy)
+        .apply(0, dy.count() / dy.shape.back(), dx.write<T>());
   });
 }
 

@@ -18,7 +18,8 @@ md filter_desc(std::int64_t groups, std::int64_t filters, std::int64_t channels,
   const std::int64_t filter = kh * kw * channels;
   if (groups == 1) return md(dims{filters, channels, kh, kw}, f32, dims{filter, 1, kw * channels, channels});
   const std::int64_t per_group = filters / groups;
-  return md(dims{groups, per_group, channels, kh, kw}, f32, dims{per_group * filter, filter, 1, kw * channels, channels});
+  return md(dims{groups, per_group, channels, kh, kw}, f32,
+            dims{per_group * filter, filter, 1, kw * channels, channels});
 }
 
 md any_layout(std::int64_t groups, std::int64_t filters, std::int64_t channels, std::int64_t kh, std::int64_t kw) {
@@ -26,7 +27,8 @@ md any_layout(std::int64_t groups, std::int64_t filters, std::int64_t channels, 
   return md(dims{groups, filters / groups, channels, kh, kw}, f32, tag::any);
 }
 
-// Gives an argument its data for one run. Where the primitive wants another layout, there is workspace for it meanwhile.
+// Gives an argument its data for one run. Where the primitive wants another layout, there is workspace for it
+// meanwhile.
 class Placed {
  public:
   Placed(DnnlState& state, ConvolutionArgument& argument, const float* data) : state_(state), argument_(argument) {
@@ -106,10 +108,11 @@ dnnl::convolution_forward::primitive_desc DnnlConvolution::describe_forward(dnnl
   constexpr auto training = dnnl::prop_kind::forward_training;
   const md x = images_for(plain_.x, algorithm), y = images_for(plain_.y, algorithm);
 #if DNNL_VERSION_MAJOR >= 3
-  return {state_.engine, training, algorithm, x, w_any_, plain_.bias, y, plain_.strides, plain_.dilates, plain_.padding,
-          plain_.padding};
+  return {state_.engine,  training,       algorithm,     x, w_any_, plain_.bias, y, plain_.strides,
+          plain_.dilates, plain_.padding, plain_.padding};
 #else
-  return {{training, algorithm, x, w_any_, plain_.bias, y, plain_.strides, plain_.dilates, plain_.padding, plain_.padding},
+  return {{training, algorithm, x, w_any_, plain_.bias, y, plain_.strides, plain_.dilates, plain_.padding,
+           plain_.padding},
           state_.engine};
 #endif
 }

@@ -19,8 +19,8 @@
 namespace sn::cpu {
 
 // A tensor that a pass reads or fills: our memory and, where the primitive wants another layout, memory in that layout.
-// oneDNN takes about a microsecond to make any of these objects. They are made once, without data, and each run sets the
-// data pointers.
+// oneDNN takes about a microsecond to make any of these objects. They are made once, without data, and each run sets
+// the data pointers.
 struct ConvolutionArgument {
   enum class Use { read, filled };
   ConvolutionArgument() = default;

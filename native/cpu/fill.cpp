@@ -19,7 +19,8 @@ void CpuBackend::cast(const AnyTensor& from, const AnyTensor& to) {
       using From = decltype(from_tag);
       using To = decltype(to_tag);
       const From* source = from.read<From>();
-      std::transform(source, source + from.count(), to.write<To>(), [](From value) { return math::convert<To>(value); });
+      std::transform(source, source + from.count(), to.write<To>(),
+                     [](From value) { return math::convert<To>(value); });
     });
   });
 }

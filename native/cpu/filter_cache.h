@@ -24,8 +24,8 @@ class PackedFilters {
   };
 
   Entry& in(const dnnl::memory::desc& layout, const dnnl::engine& engine) {
-    const auto found = std::find_if(entries_.begin(), entries_.end(),
-                                    [&](const Entry& entry) { return entry.layout == layout; });
+    const auto found =
+        std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.layout == layout; });
     if (found != entries_.end()) {
       entries_.splice(entries_.begin(), entries_, found);
     } else {

@@ -71,8 +71,7 @@ AngularResult angular_row(const G& g, const AngularRow<T>& row, const AngularSof
   }
   const T target_cosine = row.cosine[row.label];
   const T plain_target = row.logits[row.label];
-  const auto target =
-      math::target_value(g, target_cosine, options.margin_function, options.margin, options.annealing);
+  const auto target = math::target_value(g, target_cosine, options.margin_function, options.margin, options.annealing);
   row.logits[row.label] = target.value;
   row.slope[row.label] = target.slope;
 

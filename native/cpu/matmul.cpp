@@ -74,8 +74,8 @@ void multiply_plainly(const Matrix& a, const Matrix& b, const T* bias, T* c) {
 
 }  // namespace
 
-void CpuBackend::matmul(const Tensor& a, const Tensor& b, const OptionalTensor& bias, const Tensor& c,
-                        bool transpose_a, bool transpose_b) {
+void CpuBackend::matmul(const Tensor& a, const Tensor& b, const OptionalTensor& bias, const Tensor& c, bool transpose_a,
+                        bool transpose_b) {
   const Matrix left{a, transpose_a}, right{b, transpose_b};
   constexpr std::int64_t least_products = 4096;
   if (c.dtype == DType::f32 && c.count() * left.columns() >= least_products) {

@@ -7,8 +7,8 @@ namespace {
 // `input` and `output` may be gradients: only their shapes count.
 PoolExtents extents(const Tensor& input, const Tensor& output, const Window& window) {
   const auto side = [](std::int64_t extent) { return static_cast<int>(extent); };
-  return {input.shape[0],         input.shape[3],          side(input.shape[1]), side(input.shape[2]),
-          side(output.shape[1]), side(output.shape[2]), window};
+  return {input.shape[0],        input.shape[3], side(input.shape[1]), side(input.shape[2]), side(output.shape[1]),
+          side(output.shape[2]), window};
 }
 
 // The window position of each maximum fits a byte unless the window is huge.
@@ -55,8 +55,7 @@ Tensor CpuBackend::max_pool2d_forward(const Tensor& x, const Tensor& y, const Wi
   return index;
 }
 
-void CpuBackend::max_pool2d_backward(const Tensor& dy, const AnyTensor& saved, const Tensor& dx,
-                                     const Window& window) {
+void CpuBackend::max_pool2d_backward(const Tensor& dy, const AnyTensor& saved, const Tensor& dx, const Window& window) {
   by_dtype(dy.dtype, [&](auto tag) {
     by_index(saved.dtype, [&](auto index_tag) {
       using T = decltype(tag);

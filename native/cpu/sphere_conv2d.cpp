@@ -1,5 +1,5 @@
-// SphereConv: a convolution with unit filters, and passes of our own before and after it. The batch goes through in chunks
-// whose activations stay in the last-level cache, where our passes find them.
+// SphereConv: a convolution with unit filters, and passes of our own before and after it. The batch goes through in
+// chunks whose activations stay in the last-level cache, where our passes find them.
 #include <omp.h>
 
 #include <algorithm>
@@ -162,9 +162,8 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
 
 void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const OptionalTensor& k,
                                         const SphereSaved& saved, const Tensor& dy, const OptionalTensor& dx,
-                                        const OptionalTensor& dw, const OptionalTensor& dk,
-                                        const OptionalTensor& dbias, const ConvGeometry& geometry,
-                                        const SphereOptions& options,
+                                        const OptionalTensor& dw, const OptionalTensor& dk, const OptionalTensor& dbias,
+                                        const ConvGeometry& geometry, const SphereOptions& options,
                                         const std::optional<EpilogueGradient>& epilogue) {
   const FilterCache& filter = unit_filters(w, options.guard);
   by_dtype(x.dtype, [&](auto tag) {
@@ -182,8 +181,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     std::vector<double> totals(static_cast<std::size_t>(3 * (filters + threads * columns.width())));
     const Tensor blocks = scratch(x.dtype, {threads, 4 * columns.width() + block_gap});
     double* of_filters = totals.data();
-    const SphereSums<T> sums{of_filters, dk ? of_filters + filters : nullptr, dbias ? of_filters + 2 * filters : nullptr,
-                             blocks.write<T>(), of_filters + 3 * filters};
+    const SphereSums<T> sums{of_filters, dk ? of_filters + filters : nullptr,
+                             dbias ? of_filters + 2 * filters : nullptr, blocks.write<T>(), of_filters + 3 * filters};
 
     const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, dy);
     const Shape chunk_shape{chunk, dy.shape[1], dy.shape[2], filters};
@@ -238,7 +237,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
       T* gradient = dw.write<T>();
       for (std::int64_t o = 0; o < filters; ++o) {
         const T sum = static_cast<T>(totals[static_cast<std::size_t>(o)]);
-        for (std::int64_t i = o * size; i < (o + 1) * size; ++i) gradient[i] = (gradient[i] - unit[i] * sum) * inverse[o];
+        for (std::int64_t i = o * size; i < (o + 1) * size; ++i)
+          gradient[i] = (gradient[i] - unit[i] * sum) * inverse[o];
       }
     }
     if (dbias) {

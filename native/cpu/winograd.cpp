@@ -7,15 +7,9 @@ namespace {
 
 WinogradExtents extents_of(const ConvolutionShape& shape) {
   const auto number = [](std::int64_t value) { return static_cast<int>(value); };
-  return {shape.images,
-          number(shape.in_h),
-          number(shape.in_w),
-          number(shape.channels),
-          number(shape.out_h),
-          number(shape.out_w),
-          number(shape.filters),
-          shape.geometry.padding_h,
-          shape.geometry.padding_w};
+  return {shape.images,           number(shape.in_h),       number(shape.in_w),
+          number(shape.channels), number(shape.out_h),      number(shape.out_w),
+          number(shape.filters),  shape.geometry.padding_h, shape.geometry.padding_w};
 }
 
 // The gradient of the input is a convolution of the output's gradient with the filters rotated by 180 degrees.
@@ -42,7 +36,8 @@ bool WinogradConvolution::suits(const ConvolutionShape& shape) {
   return in_tiles * (products + transforms) + transform_of_filter * pairs < 9 * pixels * pairs;
 }
 
-WinogradConvolution::WinogradConvolution(const ConvolutionShape& shape, Backend& backend, const WinogradKernels& kernels)
+WinogradConvolution::WinogradConvolution(const ConvolutionShape& shape, Backend& backend,
+                                         const WinogradKernels& kernels)
     : forward_(extents_of(shape)), backward_(of_backward_data(forward_)), backend_(backend), kernels_(kernels) {}
 
 Tensor WinogradConvolution::workspace(std::int64_t numbers) const {

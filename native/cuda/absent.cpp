@@ -22,8 +22,10 @@ Availability availability() {
   Availability availability{};
   availability.driver = found.driver;
   availability.devices = found.devices;
-  availability.reason = "this addon was built without a CUDA compiler: install the CUDA toolkit (nvcc 12 or newer) and run "
-                        "npm rebuild spherenet; " + found.summary;
+  availability.reason =
+      "this addon was built without a CUDA compiler: install the CUDA toolkit (nvcc 12 or newer) and run "
+      "npm rebuild spherenet; " +
+      found.summary;
   return availability;
 }
 

@@ -29,8 +29,7 @@ __global__ void __launch_bounds__(most_row_threads)
 
 }  // namespace
 
-void CudaBackend::count_correct(const Tensor& logits, const IndexTensor& labels, int top,
-                                const AnyTensor& correct) {
+void CudaBackend::count_correct(const Tensor& logits, const IndexTensor& labels, int top, const AnyTensor& correct) {
   constexpr auto op = "count_correct";
   const Tensor found = scratch(DType::f64, {logits.shape[0]});
   by_column(logits, [&](auto tag, auto width) {

@@ -38,7 +38,9 @@ class DeviceMemory final : public MemorySource {
   void release(void* block) override { cudaFree(block); }
 };
 
-std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 cudaDeviceProp properties_of_first() {
   cudaDeviceProp properties;

@@ -89,7 +89,8 @@ struct ColumnNormalization {
   Pack<T, width> mean, scale, shift;
 
   __device__ ColumnNormalization(const NormalizationArrays<T>& of, std::int64_t column)
-      : mean(load<width>(of.mean + column)), scale(load<width>(of.gamma + column)), shift(load<width>(of.beta + column)) {
+      : mean(load<width>(of.mean + column)), scale(load<width>(of.gamma + column)),
+        shift(load<width>(of.beta + column)) {
     const Pack<T, width> variance = load<width>(of.variance + column);
     for (int i = 0; i < width; ++i) scale.values[i] *= math::inverse_deviation(variance.values[i], of.eps);
   }
@@ -113,7 +114,8 @@ struct ColumnIdentity {
   }
 };
 
-// y = normalised x (+ residual), not below `floor`. Reads x and the residual once, writes y once: 2 T, with residual 3 T.
+// y = normalised x (+ residual), not below `floor`. Reads x and the residual once, writes y once: 2 T, with residual 3
+// T.
 template <typename T, bool with_normalization, bool with_residual, int width>
 struct ApplyEpilogue {
   const T* x;
@@ -266,7 +268,8 @@ void take_statistics(CudaBackend& device, const Tensor& x, const BatchStatistics
   });
 }
 
-// Writes dgamma, dbeta, the slopes [2, C] of dx: by x, and its offset; and, with a mask of a sum, the gradient passed on.
+// Writes dgamma, dbeta, the slopes [2, C] of dx: by x, and its offset; and, with a mask of a sum, the gradient passed
+// on.
 void fold_gradients(CudaBackend& device, const Tensor& dy, const EpilogueGradient& epilogue, Mask mask,
                     const Tensor& passed, const Tensor& slopes) {
   const Tensor& x = epilogue.y;
@@ -286,7 +289,8 @@ void fold_gradients(CudaBackend& device, const Tensor& dy, const EpilogueGradien
       using Fold = FoldGradient<T, decltype(chosen)::value, decltype(of_column)::value>;
       const ColumnLayout layout = fold_layout(all_rows(x), Fold::width);
       const Tensor partials = device.scratch(DType::f64, partials_shape<Fold>(layout));
-      const Fold fold{x.read<T>(), dy.read<T>(), epilogue.residual.read<T>(), passed.write<T>(), arrays<T>(normalization)};
+      const Fold fold{x.read<T>(), dy.read<T>(), epilogue.residual.read<T>(), passed.write<T>(),
+                      arrays<T>(normalization)};
       fold_columns("batchNormBackward", device.stream(), layout, fold, save, partials);
     });
   });
@@ -328,9 +332,9 @@ void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& dx, const 
     constexpr int width = decltype(of_column)::value;
     by_flag(mask == Mask::relu, [&](auto relu) {
       for_each_column("batchNormBackward", stream_, all_rows(dy), width,
-                      Gradient<T, decltype(relu)::value, width>{
-                          epilogue.y.read<T>(), g.read<T>(), arrays<T>(epilogue.normalization), slopes.read<T>(),
-                          slopes.read<T>() + dy.shape.back(), dx.write<T>()});
+                      Gradient<T, decltype(relu)::value, width>{epilogue.y.read<T>(), g.read<T>(),
+                                                                arrays<T>(epilogue.normalization), slopes.read<T>(),
+                                                                slopes.read<T>() + dy.shape.back(), dx.write<T>()});
     });
   });
 }

@@ -23,8 +23,9 @@ class CudaGraph final : public CapturedGraph {
 
   void replay(const std::vector<double>& scalars) override {
     if (scalars.size() != static_cast<std::size_t>(scalars_)) {
-      throw Error(ErrorCode::option, "scalars", "the graph takes " + std::to_string(scalars_) + " dynamic scalars, but got " +
-                                                    std::to_string(scalars.size()));
+      throw Error(ErrorCode::option, "scalars",
+                  "the graph takes " + std::to_string(scalars_) + " dynamic scalars, but got " +
+                      std::to_string(scalars.size()));
     }
     if (!scalars.empty()) {
       const std::size_t bytes = scalars.size() * sizeof(double);
@@ -57,7 +58,8 @@ std::uint64_t CudaBackend::capture_id() const { return capture_ ? capture_->id :
 void CudaBackend::require_no_capture(const char* op) const {
   if (!capture_) return;
   throw Error(ErrorCode::device, op,
-              std::string(op) + " needs the host and cannot be captured into a CUDA graph; do it outside the captured step");
+              std::string(op) +
+                  " needs the host and cannot be captured into a CUDA graph; do it outside the captured step");
 }
 
 void CudaBackend::begin_capture() {

@@ -30,9 +30,9 @@ std::vector<std::string> folder_patterns() {
   for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
     if (const std::string home = variable(name); !home.empty()) patterns.push_back(home + "/lib64");
   }
-  for (const char* folder : {"/usr/local/cuda/lib64", "/usr/local/cuda-1[23]*/lib64",
-                             "/usr/local/cuda-1[23]*/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu",
-                             "/usr/lib64"}) {
+  for (const char* folder :
+       {"/usr/local/cuda/lib64", "/usr/local/cuda-1[23]*/lib64", "/usr/local/cuda-1[23]*/targets/x86_64-linux/lib",
+        "/usr/lib/x86_64-linux-gnu", "/usr/lib64"}) {
     patterns.emplace_back(folder);
   }
   std::vector<std::string> prefixes;
@@ -112,8 +112,10 @@ CublasLibrary load() {
     return library;
   }
   library.reason =
-      "cuBLAS 12 or 13 was not found in the loader's path, CUDA_HOME, /usr/local/cuda*, /usr/lib/x86_64-linux-gnu or the "
-      "packages of the Pythons in PATH: install it (Debian: libcublas12, NVIDIA: libcublas-13-0, Python: nvidia-cublas) "
+      "cuBLAS 12 or 13 was not found in the loader's path, CUDA_HOME, /usr/local/cuda*, /usr/lib/x86_64-linux-gnu or "
+      "the "
+      "packages of the Pythons in PATH: install it (Debian: libcublas12, NVIDIA: libcublas-13-0, Python: "
+      "nvidia-cublas) "
       "or name the file in SPHERENET_CUBLAS";
   return library;
 }

@@ -17,7 +17,7 @@ struct Availability {
   bool emulated;   // test build: the sources run on the host
   bool driver;
   int devices;
-  std::string reason;  // one sentence: what is missing and what to install, or what was found
+  std::string reason;                    // one sentence: what is missing and what to install, or what was found
   std::string name, compute_capability;  // of the device in use; empty without one
   std::uint64_t memory_bytes;
   std::string cublas;   // path

@@ -259,8 +259,8 @@ void CudaBackend::dropout(const Tensor& x, const Tensor& y, double probability, 
   if (x.count() == 0) return;
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    launch({"dropout", stream_, pack_blocks<T>(x.count()), element_threads}, dropout_kernel<T>, x.count(),
-           y.write<T>(), dynamic_scalar(static_cast<double>(seed)), math::dropout_threshold(probability),
+    launch({"dropout", stream_, pack_blocks<T>(x.count()), element_threads}, dropout_kernel<T>, x.count(), y.write<T>(),
+           dynamic_scalar(static_cast<double>(seed)), math::dropout_threshold(probability),
            static_cast<T>(1 / (1 - probability)), x.read<T>());
   });
 }

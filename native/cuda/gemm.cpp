@@ -10,7 +10,8 @@ namespace {
 
 void check_cublas(int status, const char* op) {
   if (status != 0) {
-    throw Error(ErrorCode::device, op, std::string("cuBLAS failed in ") + op + " with status " + std::to_string(status));
+    throw Error(ErrorCode::device, op,
+                std::string("cuBLAS failed in ") + op + " with status " + std::to_string(status));
   }
 }
 
@@ -59,11 +60,11 @@ void Gemm::multiply(const char* op, const Extents& extents, const Matrix<const I
                     const Matrix<Out>& c, Precision precision, bool accumulate) const {
   const Out one = 1, beta = accumulate ? 1 : 0;
   const CublasType in = cublas_type(In{}), out = cublas_type(Out{});
-  const int status = cublas_.gemm(
-      handle_, operation_of(b.transposed), operation_of(a.transposed), narrow(extents.columns, op),
-      narrow(extents.rows, op), narrow(extents.inner, op), &one, b.data, in, narrow(b.ld, op), b.stride, a.data, in,
-      narrow(a.ld, op), a.stride, &beta, c.data, out, narrow(c.ld, op), c.stride, narrow(extents.count, op),
-      compute_of(in, precision), cublas_default_algorithm);
+  const int status =
+      cublas_.gemm(handle_, operation_of(b.transposed), operation_of(a.transposed), narrow(extents.columns, op),
+                   narrow(extents.rows, op), narrow(extents.inner, op), &one, b.data, in, narrow(b.ld, op), b.stride,
+                   a.data, in, narrow(a.ld, op), a.stride, &beta, c.data, out, narrow(c.ld, op), c.stride,
+                   narrow(extents.count, op), compute_of(in, precision), cublas_default_algorithm);
   check_cublas(status, op);
 }
 

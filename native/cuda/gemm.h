@@ -13,9 +13,9 @@ namespace sn::cuda {
 template <typename T>
 struct Matrix {
   T* data;
-  std::int64_t ld;           // elements from row to row
-  bool transposed = false;   // the operand is the transpose of these data
-  std::int64_t stride = 0;   // elements from product to product
+  std::int64_t ld;          // elements from row to row
+  bool transposed = false;  // the operand is the transpose of these data
+  std::int64_t stride = 0;  // elements from product to product
 };
 
 class Gemm {

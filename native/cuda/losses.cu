@@ -1,5 +1,5 @@
-// Softmax and angular softmax. A block takes one sample; a second launch sums over the samples in a fixed order. Products
-// are fp32: they are few, and small angles need the digits.
+// Softmax and angular softmax. A block takes one sample; a second launch sums over the samples in a fixed order.
+// Products are fp32: they are few, and small angles need the digits.
 #include <limits>
 
 #include "cuda/backend.h"
@@ -68,8 +68,8 @@ __global__ void __launch_bounds__(most_row_threads)
     auto pack = load<width>(row + j);
     for (int k = 0; k < width; ++k) {
       const T own_peak = j + k == label.index ? T(peak) : T(0);
-      pack.values[k] = math::cross_entropy_gradient(softmax.probability(pack.values[k], share), T(spread), own_peak,
-                                                    T(samples));
+      pack.values[k] =
+          math::cross_entropy_gradient(softmax.probability(pack.values[k], share), T(spread), own_peak, T(samples));
     }
     store(gradients + first + j, pack);
   }
@@ -239,21 +239,16 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
     using T = decltype(tag);
     gemm_->multiply<T, T>(op, {batch, classes, features}, {x.read<T>(), features}, {w.read<T>(), features, true},
                           {saved.cosine.write<T>(), classes}, Precision::fp32);
-    const AngularTensors<T> tensors{labels.read<std::int32_t>(),
-                                    feature_norms.read<double>(),
-                                    saved.inv_feature_norm.read<T>(),
-                                    saved.inv_weight_norm.read<T>(),
-                                    saved.cosine.write<T>(),
-                                    logits.write<T>(),
-                                    saved.cosine_gradient.write<T>(),
-                                    saved.norm_gradient.write<T>(),
-                                    losses_and_angles.write<double>(),
-                                    losses_and_angles.write<double>() + batch,
-                                    static_cast<int>(batch),
-                                    static_cast<int>(classes)};
+    const AngularTensors<T> tensors{labels.read<std::int32_t>(),       feature_norms.read<double>(),
+                                    saved.inv_feature_norm.read<T>(),  saved.inv_weight_norm.read<T>(),
+                                    saved.cosine.write<T>(),           logits.write<T>(),
+                                    saved.cosine_gradient.write<T>(),  saved.norm_gradient.write<T>(),
+                                    losses_and_angles.write<double>(), losses_and_angles.write<double>() + batch,
+                                    static_cast<int>(batch),           static_cast<int>(classes)};
     math::by_angular<T>(options.angular, [&](auto type) {
       using G = typename decltype(type)::type;
-      const AngularLogits<G> how{G::make(options.k), options.margin_function, options.margin, options.radius, annealing};
+      const AngularLogits<G> how{G::make(options.k), options.margin_function, options.margin, options.radius,
+                                 annealing};
       launch_rows({op, stream_, logits.shape, width}, angular_rows<T, G, decltype(width)::value>, tensors, how);
     });
   });

@@ -312,9 +312,9 @@ void CudaBackend::max_pool2d_backward(const Tensor& dy, const AnyTensor& saved, 
       using T = decltype(tag);
       using Index = decltype(index_tag);
       using Share = MaxShare<T, Index, decltype(of_column)::value>;
-      for_each_column("maxPool2dBackward", stream_, images_of(dx), Share::width,
-                      PoolBackward<Share>{{dy.read<T>(), saved.read<Index>()}, dx.write<T>(),
-                                          pools_of(dx, dy, window)});
+      for_each_column(
+          "maxPool2dBackward", stream_, images_of(dx), Share::width,
+          PoolBackward<Share>{{dy.read<T>(), saved.read<Index>()}, dx.write<T>(), pools_of(dx, dy, window)});
     });
   });
 }

@@ -21,7 +21,7 @@
 // An array of the block: SN_SHARED(float, sums, 32); then sums[i]. At the top of a kernel, never in a loop.
 #define SN_SHARED(type, name, count) __shared__ type name[count]
 // The launch's shared_bytes as an array.
-#define SN_DYNAMIC_SHARED(type, name)                           \
+#define SN_DYNAMIC_SHARED(type, name)                          \
   extern __shared__ __align__(16) unsigned char sn_dynamic_[]; \
   type* name = reinterpret_cast<type*>(sn_dynamic_)
 

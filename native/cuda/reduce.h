@@ -50,8 +50,8 @@ inline RowGroups all_rows(const Tensor& x) {
 constexpr int column_threads = 256;
 struct ColumnLayout {
   RowGroups extents;
-  int width;                          // channels in a column
-  int block_columns, block_rows;      // of a block
+  int width;                           // channels in a column
+  int block_columns, block_rows;       // of a block
   unsigned column_blocks, row_blocks;  // that cover a group; rows in several rounds
 
   unsigned blocks() const { return static_cast<unsigned>(extents.groups) * row_blocks * column_blocks; }
@@ -161,8 +161,8 @@ struct ThreadStates {
   __device__ auto& operator[](int i) const { return shared[i * column_threads + thread]; }
 };
 
-// From the last row to the first. The kernel that wrote the rows ended with the last ones: they are still in the L2 cache.
-// This one ends with the first, which the next kernel then finds there.
+// From the last row to the first. The kernel that wrote the rows ended with the last ones: they are still in the L2
+// cache. This one ends with the first, which the next kernel then finds there.
 template <typename Fold, typename States>
 __device__ __forceinline__ void fold_rows(const ColumnThread& at, const Fold& fold, const States& states) {
   const std::int64_t rows = (at.end - at.row + at.step - 1) / at.step;

@@ -1,7 +1,7 @@
 // SphereConv: the products of a convolution with an epilogue (cuda/convolution/epilogue.h), and one pass of ours before
-// the products of the backward. With T = the size of the output: the epilogue reads the products (still in L2) and writes
-// s and y; backward reads dy and s and writes v = u / (|p||w|), one number a window and partial sums of 3 numbers a
-// filter. Patches come with their norms, and their transpose with the radial part of dx.
+// the products of the backward. With T = the size of the output: the epilogue reads the products (still in L2) and
+// writes s and y; backward reads dy and s and writes v = u / (|p||w|), one number a window and partial sums of 3
+// numbers a filter. Patches come with their norms, and their transpose with the radial part of dx.
 #include "cuda/convolution/convolution.h"
 #include "cuda/convolution/epilogue.h"
 #include "cuda/convolution/operands.h"
@@ -55,13 +55,15 @@ constexpr int windows_per_block = backward_warps * windows_per_warp;
 // within the warp, sums over windows within the block. Reads dy and what was saved, writes v: 3 T.
 // The 1: left to itself, the compiler spills a register or two to fit one more block.
 template <typename Operand, typename G, bool with_dk, int pack>
-__global__ void __launch_bounds__(backward_warps * warp_size, 1)
+__global__ void __launch_bounds__(backward_warps* warp_size, 1)
     backward_kernel(const BackwardArrays<Operand> arrays,
-                    const math::FilterAngular<G, typename Operand::Value, Operand::rounded> g, const OutputShape shape) {
+                    const math::FilterAngular<G, typename Operand::Value, Operand::rounded> g,
+                    const OutputShape shape) {
   using T = typename Operand::Value;
   SN_SHARED(T, sums, 3 * backward_warps * warp_size * pack);
   const int lane = lane_id(), group = static_cast<int>(blockIdx.y);
-  const std::int64_t first_window = static_cast<std::int64_t>(blockIdx.x) * windows_per_block + warp_id() * windows_per_warp;
+  const std::int64_t first_window =
+      static_cast<std::int64_t>(blockIdx.x) * windows_per_block + warp_id() * windows_per_warp;
   const int end = (group + 1) * shape.width;
   T window_total = 0;  // of the window that this lane keeps
 
@@ -108,7 +110,8 @@ __global__ void __launch_bounds__(backward_warps * warp_size, 1)
       const int kind = i / columns, column = i % columns;
       if (chunk + column >= end) continue;
       T total = 0;
-      for (int other = 0; other < backward_warps; ++other) total += sums[(kind * backward_warps + other) * columns + column];
+      for (int other = 0; other < backward_warps; ++other)
+        total += sums[(kind * backward_warps + other) * columns + column];
       arrays.partial[(static_cast<std::int64_t>(blockIdx.x) * 3 + kind) * shape.filters + chunk + column] = total;
     }
     sync_threads();
@@ -122,9 +125,9 @@ __global__ void __launch_bounds__(backward_warps * warp_size, 1)
 
 // Adds the blocks' sums up in float64 and in their order. Reads what the blocks wrote: 1/43 T.
 template <typename T>
-__global__ void __launch_bounds__(backward_warps * warp_size)
+__global__ void __launch_bounds__(backward_warps* warp_size)
     add_partials_kernel(const T* partial, const std::int64_t blocks, const int filters, T* radial, T* dk, T* dbias) {
-  SN_SHARED(double, sums, backward_warps * warp_size);
+  SN_SHARED(double, sums, backward_warps* warp_size);
   const int column = static_cast<int>(blockIdx.x) * warp_size + lane_id();
   const int columns = 3 * filters;
   double sum = 0;
@@ -262,8 +265,7 @@ void CudaBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const
   }
   if (dw) {
     choose_algorithm(problem, ConvPass::backward_weights)
-        ->backward_weights(*this, problem, x, angular.v, dw,
-                           RadialFilters{w, saved.inv_filter_norm, angular.radial});
+        ->backward_weights(*this, problem, x, angular.v, dw, RadialFilters{w, saved.inv_filter_norm, angular.radial});
   }
 }
 

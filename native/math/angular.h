@@ -186,8 +186,9 @@ struct Sigmoid : SavesAngle<Sigmoid<T>, T> {  // g = c tanh(a / 2k), c = 1 / tan
     const T v = a * half_inverse_k;
     const Fraction<T> t = hyperbolic_tangent(v);
     const T inverse = T(1) / t.denominator;
-    return (dc_dk * t.numerator - T(2) * c * half_inverse_k * v * inverse *
-                                      ((t.denominator - t.numerator) * (t.denominator + t.numerator))) * inverse;
+    return (dc_dk * t.numerator -
+            T(2) * c * half_inverse_k * v * inverse * ((t.denominator - t.numerator) * (t.denominator + t.numerator))) *
+           inverse;
   }
 
  private:

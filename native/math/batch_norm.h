@@ -22,9 +22,7 @@ SN_HD BatchVariance batch_variance(double spread, double count) {
 }
 
 // A running statistic, in which the new batch has the share `momentum`.
-SN_HD double ema(double running, double value, double momentum) {
-  return (1 - momentum) * running + momentum * value;
-}
+SN_HD double ema(double running, double value, double momentum) { return (1 - momentum) * running + momentum * value; }
 
 template <typename T>
 SN_HD T normalized(T x, T mean, T scale, T shift) {

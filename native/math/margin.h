@@ -1,5 +1,5 @@
-// Margins: what the losses make of g for the true class, with their slopes. A new margin is a struct here and a place in
-// MarginFunctions; apply(g, s, m) is monotone in theta. docs/maths.md: losses.
+// Margins: what the losses make of g for the true class, with their slopes. A new margin is a struct here and a place
+// in MarginFunctions; apply(g, s, m) is monotone in theta. docs/maths.md: losses.
 #pragma once
 
 #include "math/angular.h"
@@ -43,8 +43,8 @@ struct MultiplicativeMargin {
   // Cosine: (-1)^j T_m(s) - 2j with slope (-1)^j m U_{m-1}(s), Chebyshev polynomials without a singularity.
   template <typename T>
   static SN_HD_MEMBER ValueAndSlope<T> apply(const Cosine<T>&, T s, double m) {
-    T first_previous = T(1), first = s;          // T_0, T_1
-    T second_previous = T(0), second = T(1);     // U_-1, U_0
+    T first_previous = T(1), first = s;       // T_0, T_1
+    T second_previous = T(0), second = T(1);  // U_-1, U_0
     for (int degree = 1; degree < m; ++degree) {
       const T first_next = T(2) * s * first - first_previous;
       const T second_next = T(2) * s * second - second_previous;

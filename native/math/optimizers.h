@@ -13,9 +13,9 @@ struct AdamFactors {
   T beta1, new_share1;
   T beta2, new_share2;
   T eps;
-  T penalty;       // of the parameter in the gradient: L2
-  T shrink;        // what AdamW leaves of the parameter
-  T step_size;     // these two correct the moments' start from zero
+  T penalty;    // of the parameter in the gradient: L2
+  T shrink;     // what AdamW leaves of the parameter
+  T step_size;  // these two correct the moments' start from zero
   T inverse_root;
 };
 

@@ -19,13 +19,13 @@ function table(head, rows, leftColumns = 1) {
 function factsTable({ date, commit, device, host }) {
   const gpu = device ?? {};
   const facts = {
-    device: gpu.emulated ? 'emulated on the host' : gpu.name,
+    'device': gpu.emulated ? 'emulated on the host' : gpu.name,
     'compute capability': gpu.computeCapability,
-    memory: gpu.memoryBytes ? `${(gpu.memoryBytes / 2 ** 30).toFixed(1)} GiB` : undefined,
-    driver: gpu.driverVersion,
-    libraries: gpu.library,
+    'memory': gpu.memoryBytes ? `${(gpu.memoryBytes / 2 ** 30).toFixed(1)} GiB` : undefined,
+    'driver': gpu.driverVersion,
+    'libraries': gpu.library,
     'cuBLAS from': gpu.cublas,
-    host: host ? `${host.processor}, ${host.system}, Node ${host.node}` : undefined,
+    'host': host ? `${host.processor}, ${host.system}, Node ${host.node}` : undefined,
     commit,
     date,
   };

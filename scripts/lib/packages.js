@@ -15,7 +15,8 @@ function copyPackages(from, to, names) {
   };
   for (const name of names) visit(name, from);
   for (const folder of folders) {
-    cpSync(folder, path.join(to, path.relative(from, folder)), { recursive: true, filter: (file) => isNeeded(path.relative(folder, file)) });
+    const filter = (file) => isNeeded(path.relative(folder, file));
+    cpSync(folder, path.join(to, path.relative(from, folder)), { recursive: true, filter });
   }
 }
 

@@ -17,7 +17,8 @@ const bare = (ms: number, fields: Partial<Row> = {}) => row(ms, { engine: 'onedn
 
 function compare(before: Row[], now: Row[], nowOn: EarlierDocument['machine'] = machine) {
   const { rows, normalised } = compareBenchmarks('then.json', { machine, rows: before }, { machine: nowOn, rows: now });
-  return { normalised, rows, verdicts: rows.map(({ verdict }) => verdict), of: (engine: string) => rows.find((each) => each.engine === engine)! };
+  const of = (engine: string) => rows.find((each) => each.engine === engine)!;
+  return { normalised, rows, verdicts: rows.map(({ verdict }) => verdict), of };
 }
 
 describe('on the same machine', () => {

@@ -96,7 +96,9 @@ describeWithTorch('PyTorch computes what we compute', () => {
   });
 
   const setting = { device: 'cpu', precision: 'fp32', compile: false, k: 0.3 };
-  const shapes = [layer(3, 8, 8), layer(8, 6, 9, { stride: 2 }), layer(8, 6, 8, { kernel: 1, stride: 2 }), layer(5, 7, 4, { kernel: 4, padding: 0 })];
+  const shapes = [
+    layer(3, 8, 8), layer(8, 6, 9, { stride: 2 }), layer(8, 6, 8, { kernel: 1, stride: 2 }), layer(5, 7, 4, { kernel: 4, padding: 0 }),
+  ];
   const cases = shapes.flatMap((shape) => benchmarkOperators.map((operator) => [layerCase(shape, 2), operator, shape] as const));
 
   test.each(cases)('%s %s: y, dx and dw', async (_, operator, shape) => {

@@ -42,7 +42,7 @@ describe('cachedFolder', () => {
     expect(await readFile(join(folder, 'b.bin'), 'utf8')).toBe('second');
     expect(await readFile(join(folder, 'SHA256SUMS'), 'utf8')).toBe(
       'a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e  a.bin\n' +
-        '16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4  b.bin\n',
+      '16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4  b.bin\n',
     );
     await cachedFolder(root, 'set', fill);
     expect(fill).toHaveBeenCalledTimes(1);

@@ -55,7 +55,7 @@ function serve(tarball: Buffer, integrity?: string, limit = Infinity): void {
       const dist = { tarball: `${address}/tiny-data/-/tiny-data-1.0.0.tgz`, integrity };
       const version = { name: 'tiny-data', version: '1.0.0', dist };
       response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify({ name: 'tiny-data', 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': version } }));
+      response.end(JSON.stringify({ 'name': 'tiny-data', 'dist-tags': { latest: '1.0.0' }, 'versions': { '1.0.0': version } }));
     } else if (request.url === '/tiny-data/-/tiny-data-1.0.0.tgz') {
       response.setHeader('content-length', tarball.length);
       if (limit < tarball.length) response.write(tarball.subarray(0, limit), () => response.destroy());

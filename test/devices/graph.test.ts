@@ -129,7 +129,9 @@ function statefulTrainer(options: Partial<TrainerOptions> & { iterations: number
   const regularizer = new OrthogonalityRegularizer({ coefficient: 0.1 });
   const loader = tinyLoader({ augment });
   const trainer = tinyTrainer({ model, optimizer, regularizer, loader, logEvery: 1, ...onCuda, ...options });
-  const state = () => ({ model: bytesOf(model.stateDict()), optimizer: bytesOf(optimizer.stateDict().tensors), random: model.randomState() });
+  const state = () => ({
+    model: bytesOf(model.stateDict()), optimizer: bytesOf(optimizer.stateDict().tensors), random: model.randomState(),
+  });
   const dispose = () => {
     optimizer.dispose();
     model.dispose();
@@ -172,7 +174,8 @@ withCuda('cudaGraph', () => {
     ['a network without angles or dropout', plainModel],
     ['a SphereNet-9 whose layers share a k', () => sphereNet9({ ...tinyNetwork, convolution: { learnable: 'network' } })],
   ])('gives what ordinary steps give: %s', async (_, make) => {
-    const run = async (cudaGraph: boolean) => measures(await tinyTrainer({ iterations: 6, model: make(), logEvery: 1, ...onCuda, cudaGraph }).fit());
+    const run = async (cudaGraph: boolean) =>
+      measures(await tinyTrainer({ iterations: 6, model: make(), logEvery: 1, ...onCuda, cudaGraph }).fit());
     expect(await run(true)).toEqual(await run(false));
   });
 
@@ -209,7 +212,8 @@ withCuda('cudaGraph', () => {
     };
     const run = async (cudaGraph: boolean) => {
       const model = statefulModel();
-      const { trainer, state } = statefulTrainer({ iterations: 12, model, cudaGraph, callbacks: { onStep: (step) => { changes[step]?.(model); } } });
+      const onStep = (step: number) => { changes[step]?.(model); };
+      const { trainer, state } = statefulTrainer({ iterations: 12, model, cudaGraph, callbacks: { onStep } });
       await trainer.fit();
       return state();
     };
@@ -349,7 +353,8 @@ withCuda('refuses on cuda', () => {
 
   test('dropLast false only where it makes a difference', async () => {
     const loader = new DataLoader(tinyDataset(48), { batchSize: 12, dropLast: false });
-    expect(await counting(() => tinyTrainer({ iterations: 4, ...onCuda, cudaGraph: true, loader }).fit())).toEqual({ captures: 1, replays: 2 });
+    const trainer = tinyTrainer({ iterations: 4, ...onCuda, cudaGraph: true, loader });
+    expect(await counting(() => trainer.fit())).toEqual({ captures: 1, replays: 2 });
   });
 });
 

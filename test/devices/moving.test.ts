@@ -120,7 +120,10 @@ withCuda('operands on two devices', () => {
   test('are refused by an optimizer and by the norm of gradients, and nothing has changed', () => {
     const layers = devices.map((device) => new Linear({ inFeatures: 2, outFeatures: 2, bias: false }).to(device));
     const weights = layers.map(({ weight }) => weight);
-    for (const layer of layers) layer.forward(ones([1, 2], { device: layer.weight.device })).backward({ gradient: ones([1, 2], { device: layer.weight.device }) });
+    for (const layer of layers) {
+      const { device } = layer.weight;
+      layer.forward(ones([1, 2], { device })).backward({ gradient: ones([1, 2], { device }) });
+    }
     const before = weights.map((weight) => weight.data());
     const optimizer = new SGD(weights, { learningRate: 1 });
     expectThrown(() => { optimizer.step(); }, DeviceError, 'parameters[1]', /parameters\[1\] must be on cpu like parameters\[0\]/);

@@ -1,8 +1,9 @@
 // Every operator on cuda against the cpu: results and all gradients in float32. Needs cuda; the emulated build has it.
 import { Parameter } from '../../lib/nn';
 import {
-  add, affine, angularLogits, type AngularOperator, angularOperators, angularSoftmax, avgPool2d, batchNorm, concat, conv2d, type ConvOptions,
-  countCorrect, dropout, flatten, globalAvgPool2d, linear, matmul, maxPool2d, officialNormGuard, orthogonality, type PoolOptions, positive, relu,
+  add, affine, angularLogits, type AngularOperator, angularOperators, angularSoftmax, avgPool2d, batchNorm, concat, conv2d,
+  type ConvOptions, countCorrect, dropout, flatten, globalAvgPool2d, linear, matmul, maxPool2d, officialNormGuard,
+  orthogonality, type PoolOptions, positive, relu,
   reshape, scale, softmaxCrossEntropy, sphereConv2d, sphereLinear, type SphereOptions, sum,
 } from '../../lib/ops';
 import { Adam, gradientNorm, type Optimizer, SGD } from '../../lib/optim';
@@ -42,8 +43,10 @@ withCuda('conv2d', () => {
 
   test.each([['x', 'w'], ['w', 'x'], ['bias', 'x']])('the gradient of %s alone, or without that of %s', (only, without) => {
     const operands: Record<'x' | 'w' | 'bias', Operand> = { x: normal([2, 5, 5, 3], 1), w: normal([4, 3, 3, 3], 2), bias: normal([4], 3) };
-    const choose = (requires: (name: string) => boolean) =>
-      Object.fromEntries(Object.entries(operands).map(([name, operand]) => [name, { ...operand, requiresGrad: requires(name) }])) as typeof operands;
+    const choose = (requires: (name: string) => boolean) => {
+      const chosen = Object.entries(operands).map(([name, operand]) => [name, { ...operand, requiresGrad: requires(name) }]);
+      return Object.fromEntries(chosen) as typeof operands;
+    };
     for (const requires of [(name: string) => name === only, (name: string) => name !== without]) {
       expectTwins(choose(requires), ({ x, w, bias }) => ({ y: conv2d(x, w, { bias, padding: 1 }) }));
       expectTwins(choose(requires), ({ x, w, bias }) => ({ y: sphereConv2d(x, w, { bias, padding: 1 }) }));

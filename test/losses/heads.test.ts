@@ -102,7 +102,8 @@ describe('what the heads compute', () => {
   test('ArcFaceLoss and CosFaceLoss add their margins, by default 0.5 and 0.35 at a scale of 64', () => {
     const arc = new ArcFaceLoss(size), cos = new CosFaceLoss(size);
     const fixed = { operator: 'cosine', radius: 64 } as const;
-    const expected = (weight: Tensor, options: AngularSoftmaxOptions) => angularSoftmax(x, weight, labels, { ...fixed, ...options }).loss.item();
+    const expected = (weight: Tensor, options: AngularSoftmaxOptions) =>
+      angularSoftmax(x, weight, labels, { ...fixed, ...options }).loss.item();
     expect(lossOf(arc)).toBe(expected(arc.weight, { marginFunction: 'additive-angle', margin: 0.5 }));
     expect(lossOf(cos)).toBe(expected(cos.weight, { marginFunction: 'additive-value', margin: 0.35 }));
     expect(lossOf(new ArcFaceLoss({ ...size, margin: 1, scale: 8 }))).not.toBe(lossOf(new ArcFaceLoss({ ...size, scale: 8 })));

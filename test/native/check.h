@@ -20,20 +20,20 @@ struct Registration {
   Registration(const char* name, std::function<void()> body) { tests().push_back({name, std::move(body)}); }
 };
 
-#define SN_TEST(identifier, name)                                             \
-  static void identifier();                                                   \
+#define SN_TEST(identifier, name)                                                \
+  static void identifier();                                                      \
   static const ::sn::test::Registration register_##identifier(name, identifier); \
   static void identifier()
 
-#define SN_CHECK(condition)                                                  \
-  do {                                                                       \
-    if (!(condition)) ::sn::test::fail(__FILE__, __LINE__, #condition);      \
+#define SN_CHECK(condition)                                             \
+  do {                                                                  \
+    if (!(condition)) ::sn::test::fail(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define SN_CHECK_BELOW(value, bound)                                                                          \
-  do {                                                                                                        \
-    const double value_ = (value);                                                                            \
-    if (!(value_ < (bound)))                                                                                  \
+#define SN_CHECK_BELOW(value, bound)                                                                                 \
+  do {                                                                                                               \
+    const double value_ = (value);                                                                                   \
+    if (!(value_ < (bound)))                                                                                         \
       ::sn::test::fail(__FILE__, __LINE__, std::string(#value " is ") + std::to_string(value_) + ", bound " #bound); \
   } while (false)
 

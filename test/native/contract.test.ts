@@ -57,8 +57,8 @@ function membersOf(type: ts.TypeNode): Argument[] {
 
 /** How a C++ type reads in the typings. */
 const typeNames: Record<string, string> = {
-  Tensor: 'Handle', IndexTensor: 'Handle', AnyTensor: 'Handle', OptionalTensor: 'Optional', 'std::vector<Tensor>': 'Handle[]',
-  double: 'number', int: 'number', 'std::int64_t': 'number', 'std::uint64_t': 'number', bool: 'boolean', Positive: 'Code',
+  'Tensor': 'Handle', 'IndexTensor': 'Handle', 'AnyTensor': 'Handle', 'OptionalTensor': 'Optional', 'std::vector<Tensor>': 'Handle[]',
+  'double': 'number', 'int': 'number', 'std::int64_t': 'number', 'std::uint64_t': 'number', 'bool': 'boolean', 'Positive': 'Code',
 };
 
 function fieldsOf(name: string): string[] {

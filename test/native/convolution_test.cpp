@@ -1,5 +1,5 @@
-// Every algorithm gives what oneDNN's direct convolution gives, Winograd's with every instruction set; and what is cached
-// of convolutions and filters has a bound.
+// Every algorithm gives what oneDNN's direct convolution gives, Winograd's with every instruction set; and what is
+// cached of convolutions and filters has a bound.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -22,11 +22,11 @@ struct Case {
 };
 
 const std::vector<Case> cases{
-    {3, 64, 64, 13, 13, 1, 1},    // tiles reach over the edge
-    {24, 32, 48, 7, 9, 1, 0},     // no padding along one axis
-    {9, 130, 64, 8, 8, 1, 1},     // channels beyond whole vectors
-    {18, 29, 21, 16, 15, 1, 1},   // filters too, and more tiles than are added up at once
-    {28, 16, 16, 10, 12, 0, 2},   // the least of channels, the widest padding
+    {3, 64, 64, 13, 13, 1, 1},   // tiles reach over the edge
+    {24, 32, 48, 7, 9, 1, 0},    // no padding along one axis
+    {9, 130, 64, 8, 8, 1, 1},    // channels beyond whole vectors
+    {18, 29, 21, 16, 15, 1, 1},  // filters too, and more tiles than are added up at once
+    {28, 16, 16, 10, 12, 0, 2},  // the least of channels, the widest padding
 };
 
 Tensor varied(Backend& backend, const Shape& shape, double step) {
@@ -43,8 +43,7 @@ struct Operands {
   Operands(Backend& backend, const Case& c)
       : geometry{{3, 3, 1, 1, c.padding_h, c.padding_w, 1, 1}, 1},
         x(varied(backend, {c.images, c.height, c.width, c.channels}, 0.37)),
-        w(varied(backend, {c.filters, 3, 3, c.channels}, 0.71)),
-        bias(varied(backend, {c.filters}, 2.3)),
+        w(varied(backend, {c.filters, 3, 3, c.channels}, 0.71)), bias(varied(backend, {c.filters}, 2.3)),
         dy(varied(backend, output(c), 1.13)) {}
 
   static Shape output(const Case& c) {
@@ -139,14 +138,15 @@ SN_TEST(filters_are_fresh, "what is cached of filters is made anew when they cha
   check_close(run(convolution, operands), after);
 }
 
-SN_TEST(convolutions_are_bounded, "thousands of input sizes leave the convolutions of the latest, and those held live on") {
+SN_TEST(convolutions_are_bounded,
+        "thousands of input sizes leave the convolutions of the latest, and those held live on") {
   Fixture fixture;
   Convolutions convolutions(fixture.backend, fixture.state, best_kernels().winograd);
   const Operands operands(fixture.backend, cases.front());
   const auto held = convolutions.of(operands.shape());
   const ConvGeometry pointwise{{1, 1, 1, 1, 0, 0, 1, 1}, 1};
   const auto shape = [&](std::int64_t size) { return ConvolutionShape{1, size, 1, 1, size, 1, 1, pointwise, false}; };
-  constexpr std::int64_t sizes = 3000;
+  constexpr std::int64_t sizes = 10000;
   for (std::int64_t size = 1; size <= sizes; ++size) {
     convolutions.of(shape(size));
     SN_CHECK(convolutions.size() <= Convolutions::capacity);

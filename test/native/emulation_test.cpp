@@ -272,7 +272,8 @@ std::vector<float> values_of(Backend& device, const Tensor& tensor) {
 // Numbers of both signs, another sequence for each seed.
 std::vector<float> mixed(std::size_t count, int seed) {
   std::vector<float> values(count);
-  for (std::size_t i = 0; i < count; ++i) values[i] = std::sin(static_cast<float>(i * 7 + 1) * static_cast<float>(seed));
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = std::sin(static_cast<float>(i * 7 + 1) * static_cast<float>(seed));
   return values;
 }
 
@@ -339,8 +340,8 @@ SN_TEST(cuda_epilogue, "an epilogue with a residual is its steps, one by one") {
 
 SN_TEST(cuda_convolution_choice, "convolutions are given to an algorithm, with a reason") {
   sn::ConvGeometry geometry{{3, 3, 2, 2, 1, 1, 1, 1}, 1};
-  sn::cuda::ConvProblem problem{"conv2d", {1, 8, 8, 4}, {4, 3, 3, 4}, {1, 4, 4, 4}, geometry,
-                                DType::f32, sn::Precision::tf32, {}};
+  sn::cuda::ConvProblem problem{"conv2d", {1, 8, 8, 4}, {4, 3, 3, 4},        {1, 4, 4, 4},
+                                geometry, DType::f32,   sn::Precision::tf32, {}};
   const auto reason = [&](ConvPass pass) { return std::string(choose_algorithm(problem, pass).reason); };
   SN_CHECK(std::strcmp(choose_algorithm(problem, ConvPass::forward)->name(), "patch GEMM") == 0);
   SN_CHECK(mentions(reason(ConvPass::backward_data), "strided"));

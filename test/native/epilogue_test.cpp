@@ -126,7 +126,8 @@ SN_TEST(epilogue_statistics, "an epilogue normalises by the statistics of the wh
   SN_CHECK_BELOW(std::fabs(at(running_mean, 5) - (0.75 * before + 0.25 * mean)), 1e-6);
 }
 
-SN_TEST(epilogue_backward, "the ReLU behind a residual is open where the sum is positive, and dresidual is what passes") {
+SN_TEST(epilogue_backward,
+        "the ReLU behind a residual is open where the sum is positive, and dresidual is what passes") {
   Fixture f;
   const Tensor y = f.varied(f.output, 0.41), dy = f.varied(f.output, 0.83), dx = f.empty(f.output);
   const Tensor dresidual = f.empty(f.output), dgamma = f.empty({filters}), dbeta = f.empty({filters});

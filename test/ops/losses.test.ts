@@ -266,7 +266,8 @@ describe.each(angularOperators)('additive margins of %s', (operator) => {
 describe('errors', () => {
   const [x, w, labels] = [random([2, 3], 1, 'f32'), random([4, 3], 2, 'f32'), randomLabels(2, 4, 3)];
   const [logits, vector, wide, double] = [random([2, 4], 4, 'f32'), ones([3]), ones([4, 5]), ones([4, 3], { dtype: 'f64' })];
-  const [tooLarge, negative, floats, three] = [tensor(Int32Array.of(0, 4)), tensor(Int32Array.of(-1, 0)), zeros([2]), randomLabels(3, 4, 5)];
+  const [tooLarge, negative] = [tensor(Int32Array.of(0, 4)), tensor(Int32Array.of(-1, 0))];
+  const [floats, three] = [zeros([2]), randomLabels(3, 4, 5)];
   const k = ones([1]);
   const gone = ones([2, 3]);
   gone.dispose();

@@ -129,7 +129,8 @@ test('in evaluation nothing is kept for a backward', async () => {
   await collectGarbage();
   const { x, weight, gamma, beta } = operands([8, 16, 16, 8], [16, 3, 3, 8], 'f32');
   const running = statistics(16, 'f32');
-  const run = () => noGrad(() => together({}, { x, weight, gamma, beta }, { padding: 1 }, { training: false, relu: true, gamma, beta, ...running }));
+  const norm = { training: false, relu: true, gamma, beta, ...running };
+  const run = () => noGrad(() => together({}, { x, weight, gamma, beta }, { padding: 1 }, norm));
   run().dispose(); // unit filters are kept until they change
   resetPeakMemory();
   const { allocated } = memoryStats();

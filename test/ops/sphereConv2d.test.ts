@@ -19,7 +19,8 @@ type Options = ConvOptions & SphereOptions;
 
 function fixtureOptions({ operator, k, normGuard, eps, stride, padding, dilation, groups }: Params): Options {
   const geometry = { stride, padding, dilation, groups } as ConvOptions;
-  return { operator: operator as AngularOperator, k: k as number | Tensor | undefined, normGuard: { kind: normGuard, eps } as never, ...geometry };
+  const guard = { kind: normGuard, eps } as never;
+  return { operator: operator as AngularOperator, k: k as number | Tensor | undefined, normGuard: guard, ...geometry };
 }
 
 testParity(

@@ -65,7 +65,8 @@ describe('parameterGroups', () => {
   const size = { inFeatures: 2, classes: 2 };
   const namesOf = (module: Classifier) => {
     const names = new Map<Tensor, string>(module.namedParameters().map(([name, parameter]) => [parameter, name]));
-    return parameterGroups(module, { weightDecay: 5e-4 }).map(({ parameters, weightDecay }) => [weightDecay, parameters.map((each) => names.get(each))]);
+    const groups = parameterGroups(module, { weightDecay: 5e-4 });
+    return groups.map(({ parameters, weightDecay }) => [weightDecay, parameters.map((each) => names.get(each))]);
   };
   const undecayed = [
     'features.conv.bias', 'features.norm.gamma', 'features.norm.beta', 'features.sphere.weight', 'features.sphere.bias',

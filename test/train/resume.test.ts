@@ -135,7 +135,8 @@ test('a full disk is a CheckpointError after which training can go on', async ()
     const onStep = async (iteration: number) => {
       if (iteration === 5) await writeFile(ballast, Buffer.alloc(1 << 16)).catch(() => undefined);
     };
-    const trainer = tinyTrainer({ model, optimizer, loader, iterations: 12, output, checkpointEvery: 3, logEvery: 100, callbacks: { onStep } });
+    const options = { iterations: 12, output, checkpointEvery: 3, logEvery: 100, callbacks: { onStep } };
+    const trainer = tinyTrainer({ model, optimizer, loader, ...options });
     const error = await trainer.fit().catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(CheckpointError);
     expect((error as Error).message).toMatch(/cannot write .*last.safetensors: ENOSPC/);

@@ -163,7 +163,8 @@ describe('a loss that is not finite', () => {
   };
 
   test('ends the run, says what can be done, and leaves the last good checkpoint', async () => {
-    const error = await tinyTrainer({ ...setting(), iterations: 20, output, logEvery: 1, checkpointEvery: 3 }).fit().catch((reason: unknown) => reason);
+    const trainer = tinyTrainer({ ...setting(), iterations: 20, output, logEvery: 1, checkpointEvery: 3 });
+    const error = await trainer.fit().catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(DataError);
     expect((error as Error).message).toMatch(
       /^(loss is (NaN|Infinity)|the gradient is no longer finite) at iteration 6 \(learning rate 1e\+30, gradient norm \S+; the last finite loss was \d\.\d+ at iteration 5\)\. Try a lower learning rate or maxGradNorm\. The last checkpoint is .*last\.safetensors\.$/,
@@ -174,7 +175,8 @@ describe('a loss that is not finite', () => {
   });
 
   test('is no checkpoint, also where no record was due', async () => {
-    const error = await tinyTrainer({ ...setting(), iterations: 20, output, checkpointEvery: 4, logEvery: 100 }).fit().catch((reason: unknown) => reason);
+    const trainer = tinyTrainer({ ...setting(), iterations: 20, output, checkpointEvery: 4, logEvery: 100 });
+    const error = await trainer.fit().catch((reason: unknown) => reason);
     expect((error as Error).message).toMatch(/^weights are no longer finite at iteration 8 .*loss was .* at iteration 1/);
     expect((await readSafetensors(join(output, 'last.safetensors'))).metadata['iteration']).toBe('4');
   });

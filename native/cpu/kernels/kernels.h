@@ -37,8 +37,8 @@ struct SphereFilters {
 constexpr int block_gap = 32;  // keeps threads off each other's cache lines
 
 // Per-filter sums over positions, in float64. dk and dbias are null where they are not wanted. `block` is workspace for
-// 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so that sums do
-// not depend on timing.
+// 4 rows and block_gap numbers a thread, `thread` for 3 rows a thread; threads are added in their order, so that sums
+// do not depend on timing.
 template <typename T>
 struct SphereSums {
   double* radial;  // sum(u s)
@@ -121,8 +121,8 @@ struct ChannelNormalization {
 };
 
 // Rows of `width` columns, each with its own coefficients: the channels, or few channels several times over so that
-// a row fills vectors (cpu/channel_pack.h). `residual` is null or like x. The sums take a workspace of 2 * width doubles
-// a thread and leave their two results in its first 2 * width.
+// a row fills vectors (cpu/channel_pack.h). `residual` is null or like x. The sums take a workspace of 2 * width
+// doubles a thread and leave their two results in its first 2 * width.
 template <typename T>
 struct BatchNormKernels {
   // Per column the mean, then the sum of squared differences from it.
@@ -175,7 +175,8 @@ constexpr int winograd_panels(int outputs) { return (outputs + winograd_panel - 
 
 struct WinogradKernels {
   // Transforms O x 3 x 3 x I for `forward`: winograd_planes * inputs * winograd_panels(outputs) * winograd_panel
-  // numbers. Inputs are channels and outputs are filters; with `back`, for the gradient of the input, the other way round.
+  // numbers. Inputs are channels and outputs are filters; with `back`, for the gradient of the input, the other way
+  // round.
   void (*transform_filters)(const float* w, float* packed, int filters, int channels, bool back);
 
   // The numbers that `workspace` must have, for the threads there are.
@@ -203,9 +204,15 @@ struct Kernels {
   }
 };
 
-namespace isa_baseline { const Kernels& kernels(); }
-namespace isa_avx2 { const Kernels& kernels(); }
-namespace isa_avx512 { const Kernels& kernels(); }
+namespace isa_baseline {
+const Kernels& kernels();
+}
+namespace isa_avx2 {
+const Kernels& kernels();
+}
+namespace isa_avx512 {
+const Kernels& kernels();
+}
 
 // Those of every set this processor has, the widest last.
 std::vector<const Kernels*> usable_kernels();

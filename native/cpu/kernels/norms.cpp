@@ -11,7 +11,7 @@ namespace {
 // `width` is a Constant for images of few channels: the inner loop is then unrolled, and vectors go across pixels.
 template <typename T, typename Width>
 __attribute__((noinline)) void squares_of_rows(const T* __restrict x, T* __restrict squares, std::int64_t rows,
-                                             Width width) {
+                                               Width width) {
 #pragma omp simd
   for (std::int64_t row = 0; row < rows; ++row) {
     T sum = 0;
@@ -23,7 +23,7 @@ __attribute__((noinline)) void squares_of_rows(const T* __restrict x, T* __restr
 // The same where a row is a whole number of vectors.
 template <typename T>
 __attribute__((noinline)) void squares_of_block(const T* __restrict x, T* __restrict squares, std::int64_t rows,
-                                              int width) {
+                                                int width) {
   RowSums<T> sums;
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* __restrict values = x + row * width;
@@ -57,7 +57,8 @@ void pixel_squares(const T* x, T* squares, std::int64_t pixels, int channels, in
   });
 }
 
-// The outputs [first, last) along one axis whose tap at `offset` (kernel index * dilation - padding) is inside the image.
+// The outputs [first, last) along one axis whose tap at `offset` (kernel index * dilation - padding) is inside the
+// image.
 struct Outputs {
   int first, last;
 };

@@ -77,7 +77,8 @@ struct Lane<double> {
   using Type = std::int64_t;
 };
 
-// body(first channel, how many) for blocks of sizes that the compiler knows: what is kept of a block stays in registers.
+// body(first channel, how many) for blocks of sizes that the compiler knows: what is kept of a block stays in
+// registers.
 template <typename Body>
 inline void for_each_block(std::int64_t channels, Body body) {
   std::int64_t c = 0;

@@ -1,6 +1,6 @@
-// What SphereConv adds to a convolution: g on the way out, and on the way back u/|p| with the reductions over filters and
-// over positions. In passes over the output y, forward reads the dot products and writes s and y; backward reads dy and s
-// and writes v.
+// What SphereConv adds to a convolution: g on the way out, and on the way back u/|p| with the reductions over filters
+// and over positions. In passes over the output y, forward reads the dot products and writes s and y; backward reads dy
+// and s and writes v.
 #include <omp.h>
 
 #include "cpu/kernels/constant.h"
@@ -23,11 +23,12 @@ inline __attribute__((always_inline)) void for_each_part(int first, int last, Si
 }
 
 // Rows of `stride` numbers, of which the columns [first, last) are gone through. In a narrow block a row holds several
-// positions and groups, `owners` of them with `width` columns each, and owner[column] says which inverse norm belongs to
-// the column. In a wide block all columns of a row share one inverse norm; those of the next row are `owners` further on.
+// positions and groups, `owners` of them with `width` columns each, and owner[column] says which inverse norm belongs
+// to the column. In a wide block all columns of a row share one inverse norm; those of the next row are `owners`
+// further on.
 //
-// The loops over a block are functions of their own with restrict pointers: inlined into an OpenMP region, GCC 12 leaves
-// them scalar.
+// The loops over a block are functions of their own with restrict pointers: inlined into an OpenMP region, GCC 12
+// leaves them scalar.
 struct Block {
   std::int64_t rows;
   int stride, first, last;
@@ -37,36 +38,38 @@ struct Block {
 
 template <typename T, typename Filters, bool narrow, typename Size>
 __attribute__((noinline)) void forward_block(T* __restrict s, T* __restrict y, const T* __restrict inv_patch_norm,
-                                           const T* __restrict bias, const Filters filters, const Block block,
-                                           Size size) {
+                                             const T* __restrict bias, const Filters filters, const Block block,
+                                             Size size) {
   const int* __restrict owner = block.owner;
   // Two passes, because the chain of operations from the dot product to y is longer than a processor looks ahead: with
   // half of it in a pass, more vectors are in flight at a time.
   for (std::int64_t row = 0; row < block.rows; ++row) {
     const T* __restrict inverses = inv_patch_norm + row * block.owners;
     const T inverse = inverses[0];
-    for_each_part(block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
-      T* __restrict s_row = s + row * block.stride + first;
+    for_each_part(
+        block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
+          T* __restrict s_row = s + row * block.stride + first;
 #pragma omp simd
-      for (int i = 0; i < count; ++i) {
-        s_row[i] = filters.saved(s_row[i] * (narrow ? inverses[owner[first + i]] : inverse));
-      }
-    });
+          for (int i = 0; i < count; ++i) {
+            s_row[i] = filters.saved(s_row[i] * (narrow ? inverses[owner[first + i]] : inverse));
+          }
+        });
   }
   for (std::int64_t row = 0; row < block.rows; ++row) {
-    for_each_part(block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
-      const T* __restrict s_row = s + row * block.stride + first;
-      T* __restrict y_row = y + row * block.stride + first;
+    for_each_part(
+        block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
+          const T* __restrict s_row = s + row * block.stride + first;
+          T* __restrict y_row = y + row * block.stride + first;
 #pragma omp simd
-      for (int i = 0; i < count; ++i) y_row[i] = filters.value(first + i, s_row[i]) + bias[first + i];
-    });
+          for (int i = 0; i < count; ++i) y_row[i] = filters.value(first + i, s_row[i]) + bias[first + i];
+        });
   }
 }
 
 // r of a row of a narrow block. `width` is a Constant for few filters: vectors then go across owners.
 template <typename T, typename Width>
 __attribute__((noinline)) void radial_of_owners(const T* __restrict products, const T* __restrict inverses,
-                                              T* __restrict r, int owners, Width width) {
+                                                T* __restrict r, int owners, Width width) {
 #pragma omp simd
   for (int i = 0; i < owners; ++i) {
     T sum = 0;
@@ -84,9 +87,9 @@ struct BlockSums {
 
 template <typename T, typename Filters, bool with_dk, bool with_dbias, bool narrow, typename Size>
 __attribute__((noinline)) void backward_block(const T* __restrict dy, const T* __restrict s,
-                                            const T* __restrict inv_patch_norm, T* __restrict v, T* __restrict r,
-                                            const BlockSums<T> block_sums, const Filters filters, const Block block,
-                                            Size size) {
+                                              const T* __restrict inv_patch_norm, T* __restrict v, T* __restrict r,
+                                              const BlockSums<T> block_sums, const Filters filters, const Block block,
+                                              Size size) {
   const int* __restrict owner = block.owner;
   T* __restrict radial = block_sums.radial;
   T* __restrict dk = block_sums.dk;
@@ -100,24 +103,25 @@ __attribute__((noinline)) void backward_block(const T* __restrict dy, const T* _
     const T* __restrict s_row = s + row * block.stride;
     T* __restrict v_row = v + row * block.stride;
     T by_lane[lanes] = {};
-    for_each_part(block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
+    for_each_part(
+        block.first, block.last, size, [&](int first, auto count) __attribute__((always_inline)) {
 #pragma omp simd
-      for (int i = 0; i < count; ++i) {
-        const int o = first + i;
-        const T saved = s_row[o];
-        const T u = dy_row[o] * filters.gradient(o, saved);
-        const T product = u * filters.cosine(saved);
-        v_row[o] = u * (narrow ? inverses[owner[o]] : inverse);
-        if (narrow) {
-          products[o] = product;
-        } else {
-          by_lane[i] += product;
-        }
-        radial[o] += product;
-        if (with_dk) dk[o] += dy_row[o] * filters.curvature_gradient(o, saved);
-        if (with_dbias) dbias[o] += dy_row[o];
-      }
-    });
+          for (int i = 0; i < count; ++i) {
+            const int o = first + i;
+            const T saved = s_row[o];
+            const T u = dy_row[o] * filters.gradient(o, saved);
+            const T product = u * filters.cosine(saved);
+            v_row[o] = u * (narrow ? inverses[owner[o]] : inverse);
+            if (narrow) {
+              products[o] = product;
+            } else {
+              by_lane[i] += product;
+            }
+            radial[o] += product;
+            if (with_dk) dk[o] += dy_row[o] * filters.curvature_gradient(o, saved);
+            if (with_dbias) dbias[o] += dy_row[o];
+          }
+        });
     if (!narrow) {
       sums.put(row, by_lane);
       continue;
@@ -138,8 +142,8 @@ __attribute__((noinline)) void backward_block(const T* __restrict dy, const T* _
 }
 
 // Goes through `count` positions from `first` on by calls of pass(whether narrow, size of parts, index of the first
-// number, index of the first inverse norm, block). A row that is no whole number of vectors is one part; so are the last
-// positions where they do not fill a row.
+// number, index of the first inverse norm, block). A row that is no whole number of vectors is one part; so are the
+// last positions where they do not fill a row.
 template <typename Pass>
 inline __attribute__((always_inline)) void for_each_pass(const SphereRows& rows, std::int64_t first, std::int64_t count,
                                                          Pass pass) {
@@ -219,9 +223,10 @@ void backward_with(const T* dy, const T* s, const T* inv_patch_norm, T* v, T* r,
       const BlockSums<T> by_column{block_sums, block_sums + stride, block_sums + 2 * stride, block_sums + all_sums};
       for_each_pass(rows, first, count,
                     [&](auto narrow, auto size, std::int64_t number, std::int64_t owner, const Block& block) {
-                      backward_block<T, Filters, with_dk, with_dbias, narrow != 0>(
-                          dy + number, s + number, inv_patch_norm + owner, v + number, r + owner, by_column, filters,
-                          block, size);
+                      backward_block<T, Filters, with_dk, with_dbias, narrow != 0>(dy + number, s + number,
+                                                                                   inv_patch_norm + owner, v + number,
+                                                                                   r + owner, by_column, filters, block,
+                                                                                   size);
                     });
       for (int i = 0; i < all_sums; ++i) total[i] += block_sums[i];
     });

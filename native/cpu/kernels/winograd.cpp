@@ -1,6 +1,6 @@
-// Convolutions by Winograd's F(4x4, 3x3): a tile of 4x4 outputs takes 36 products for each channel and filter instead of
-// 144. Tiles and filters are transformed (winograd_transforms.h), multiplied as 36 matrix products, and transformed back.
-// The gradient of the filters is computed at the same points.
+// Convolutions by Winograd's F(4x4, 3x3): a tile of 4x4 outputs takes 36 products for each channel and filter instead
+// of 144. Tiles and filters are transformed (winograd_transforms.h), multiplied as 36 matrix products, and transformed
+// back. The gradient of the filters is computed at the same points.
 #include <omp.h>
 
 #include "cpu/kernels/make.h"
@@ -70,8 +70,13 @@ struct Pixels {
 };
 
 inline Pixels<6> input_pixels(const float* x, const WinogradExtents& e, const Place& at, const float* zeros) {
-  return {x + at.image * e.in_h * e.in_w * e.channels, e.in_h, e.in_w, e.channels, at.row - e.padding_h,
-          at.column - e.padding_w, zeros};
+  return {x + at.image * e.in_h * e.in_w * e.channels,
+          e.in_h,
+          e.in_w,
+          e.channels,
+          at.row - e.padding_h,
+          at.column - e.padding_w,
+          zeros};
 }
 
 // Transforms a tile along both axes, to slot `slot` of `out`.
@@ -98,15 +103,13 @@ inline __attribute__((always_inline)) void transform_tile(const Pixels<size>& pi
 }
 
 void input_tile(const Pixels<6>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
-  transform_tile(pixels, channels, out, layout, slot, [](const auto* d, auto* at_points, int step) {
-    transform_input(d, at_points, step);
-  });
+  transform_tile(pixels, channels, out, layout, slot,
+                 [](const auto* d, auto* at_points, int step) { transform_input(d, at_points, step); });
 }
 
 void gradient_tile(const Pixels<4>& pixels, int channels, float* out, const Layout& layout, std::int64_t slot) {
-  transform_tile(pixels, channels, out, layout, slot, [](const auto* d, auto* at_points, int step) {
-    transform_gradient(d, at_points, step);
-  });
+  transform_tile(pixels, channels, out, layout, slot,
+                 [](const auto* d, auto* at_points, int step) { transform_gradient(d, at_points, step); });
 }
 
 // Transforms the products of a tile back to 4x4 outputs and writes those inside of the map.
@@ -144,8 +147,8 @@ struct Product {
   std::int64_t depth;
 };
 
-// The product of a few rows; with `adds` it is added to `out`. The sums stay in registers, for which GCC needs two things:
-// that they are set to zero one by one, and that the loop runs at least once (do-while).
+// The product of a few rows; with `adds` it is added to `out`. The sums stay in registers, for which GCC needs two
+// things: that they are set to zero one by one, and that the loop runs at least once (do-while).
 template <int rows, bool adds>
 void multiply(const float* left, std::int64_t left_row, std::int64_t left_step, const float* right, float* out,
               std::int64_t out_row, std::int64_t depth) {
@@ -237,8 +240,8 @@ void filter_gradients(const float* sums, float* dw, const WinogradExtents& e, Ra
   }
 }
 
-// How many tiles a thread transforms and multiplies together. They and their products stay in its second-level cache; at
-// least two blocks of rows, because all filters are read once for each time.
+// How many tiles a thread transforms and multiplies together. They and their products stay in its second-level cache;
+// at least two blocks of rows, because all filters are read once for each time.
 std::int64_t tiles_together(const WinogradExtents& e) {
   constexpr std::int64_t bytes = 320 << 10, most = 48;
   static_assert(most % block_rows == 0);

@@ -1,5 +1,5 @@
-// The transforms of Winograd's F(4x4, 3x3) along one axis, on vectors or on single numbers V. They evaluate polynomials at
-// the points 0, +-5/8, +-3/2 and infinity, which keep rounding errors small. Results are written `step` apart.
+// The transforms of Winograd's F(4x4, 3x3) along one axis, on vectors or on single numbers V. They evaluate polynomials
+// at the points 0, +-5/8, +-3/2 and infinity, which keep rounding errors small. Results are written `step` apart.
 #pragma once
 
 #include "cpu/kernels/kernels.h"

@@ -30,8 +30,8 @@ inline ConvProblem conv_problem(const char* op, const Tensor& x, const Tensor& w
 // Forward: y = g(product / (|p| |w|)) + bias.
 struct SphereOutput {
   Angular angular;
-  OptionalTensor parameters;                 // [parameters of g, O]: its constants for each filter
-  OptionalTensor s;                          // like y, written: see SphereSaved. Absent: there is no backward
+  OptionalTensor parameters;               // [parameters of g, O]: its constants for each filter
+  OptionalTensor s;                        // like y, written: see SphereSaved. Absent: there is no backward
   Tensor inv_patch_norm, inv_filter_norm;  // written by the algorithm before the epilogue reads them
 };
 // Forward: y = product + bias, unless there is a sphere.

@@ -68,9 +68,15 @@ void by_epilogue(const OutputEpilogue& epilogue, const ConvProblem& problem, Fun
   const SphereOutput& sphere = *epilogue.sphere;
   math::by_angular<T>(sphere.angular, [&](auto type) {
     using G = typename decltype(type)::type;
-    function(SphereOutputs<G, T>{sphere.s.write<T>(), y, sphere.inv_patch_norm.read<T>(),
-                                 sphere.inv_filter_norm.read<T>(), bias, {filter_block<T>(sphere.parameters, filters)},
-                                 filters, problem.geometry.groups, filters / problem.geometry.groups});
+    function(SphereOutputs<G, T>{sphere.s.write<T>(),
+                                 y,
+                                 sphere.inv_patch_norm.read<T>(),
+                                 sphere.inv_filter_norm.read<T>(),
+                                 bias,
+                                 {filter_block<T>(sphere.parameters, filters)},
+                                 filters,
+                                 problem.geometry.groups,
+                                 filters / problem.geometry.groups});
   });
 }
 

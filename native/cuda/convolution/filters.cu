@@ -12,8 +12,9 @@ constexpr int threads = 128;
 // A block packs one filter. Reads w once, writes it once: 2 passes over the filters.
 template <typename Operand>
 __global__ void __launch_bounds__(threads)
-    pack_kernel(const typename Operand::Value* w, typename Operand::Element* packed, typename Operand::Value* inverse_norms,
-                const int size, const int padded, const typename Operand::Value eps, const bool add_eps) {
+    pack_kernel(const typename Operand::Value* w, typename Operand::Element* packed,
+                typename Operand::Value* inverse_norms, const int size, const int padded,
+                const typename Operand::Value eps, const bool add_eps) {
   using T = typename Operand::Value;
   SN_SHARED(T, warp_sums, threads / warp_size);
   const std::int64_t filter = blockIdx.x;
@@ -35,8 +36,8 @@ __global__ void __launch_bounds__(threads)
 
 bool is_fresh(const FilterPack& pack, const Tensor& w, std::uint64_t capture, Precision precision,
               const NormGuard& guard) {
-  return pack.elements && pack.revision == w.storage->revision() && pack.capture == capture && pack.precision == precision &&
-         pack.guard == guard;
+  return pack.elements && pack.revision == w.storage->revision() && pack.capture == capture &&
+         pack.precision == precision && pack.guard == guard;
 }
 
 }  // namespace

@@ -54,9 +54,7 @@ class PatchConvolution {
   using Element = typename Operand::Element;
 
   PatchConvolution(CudaBackend& device, const ConvProblem& problem)
-      : device_(device),
-        problem_(problem),
-        shape_(patch_shape(problem, sizeof(Element))),
+      : device_(device), problem_(problem), shape_(patch_shape(problem, sizeof(Element))),
         products_(device.gemm(), problem, shape_) {}
 
   void forward(const Tensor& x, const Tensor& w, const OutputEpilogue& epilogue) const {
@@ -71,14 +69,16 @@ class PatchConvolution {
     const bool is_final = !epilogue.sphere && !epilogue.bias;
     const bool pixels = is_pixelwise(problem_.geometry) && !Operand::rounded;
     T* out = products.write<T>();
-    for_each_tile<Element>(forward_tiles(pixels, is_final), pixels ? 0 : row(), [&](const Tile& tile, Element* patches) {
-      if (!pixels || inverse_norms != nullptr) build(x, tile, patches, inverse_norms);
-      products_.forward(tile.windows, operand(x, tile, patches), filters.data<Operand>(), out);
-      if (!is_final) finish_outputs(epilogue, out, tile.windows);
-    });
+    for_each_tile<Element>(forward_tiles(pixels, is_final), pixels ? 0 : row(),
+                           [&](const Tile& tile, Element* patches) {
+                             if (!pixels || inverse_norms != nullptr) build(x, tile, patches, inverse_norms);
+                             products_.forward(tile.windows, operand(x, tile, patches), filters.data<Operand>(), out);
+                             if (!is_final) finish_outputs(epilogue, out, tile.windows);
+                           });
   }
 
-  void backward_data(const Tensor& v, const Tensor& w, const Tensor& dx, const std::optional<RadialInput>& radial) const {
+  void backward_data(const Tensor& v, const Tensor& w, const Tensor& dx,
+                     const std::optional<RadialInput>& radial) const {
     const FilterPack& filters = packed_filters<Operand>(device_, w, shape_.padded, guard());
     const T* r = radial ? radial->r.read<T>() : nullptr;
     const T* x = radial ? radial->x.read<T>() : nullptr;
@@ -97,11 +97,12 @@ class PatchConvolution {
     const Tensor products = is_final ? dw : device_.scratch(dw.dtype, {problem_.w[0], shape_.padded});
     T* sums = products.write<T>();
     const bool pixels = is_pixelwise(problem_.geometry) && !radial;
-    for_each_tile<Element>(pixels ? whole() : patch_tiles(), pixels ? 0 : row(), [&](const Tile& tile, Element* patches) {
-      if (!pixels) build(x, tile, patches, nullptr);
-      products_.filter_gradients(tile.windows, v.read<Element>(), operand(x, tile, patches), sums,
-                                 tile.windows.first > 0);
-    });
+    for_each_tile<Element>(pixels ? whole() : patch_tiles(), pixels ? 0 : row(),
+                           [&](const Tile& tile, Element* patches) {
+                             if (!pixels) build(x, tile, patches, nullptr);
+                             products_.filter_gradients(tile.windows, v.read<Element>(), operand(x, tile, patches),
+                                                        sums, tile.windows.first > 0);
+                           });
     if (!is_final) finish_filter_gradients(sums, dw, radial);
   }
 
@@ -167,9 +168,9 @@ class PatchConvolution {
                        FinishFilterGradients<Operand, true>{products, filters.data<Operand>(), gradient, dw.write<T>(),
                                                             shape_.size, shape_.padded});
     } else if constexpr (!Operand::rounded) {
-      for_each_element(problem_.op, device_.stream(), dw.count(),
-                       FinishFilterGradients<Operand, false>{products, nullptr, {}, dw.write<T>(), shape_.size,
-                                                             shape_.padded});
+      for_each_element(
+          problem_.op, device_.stream(), dw.count(),
+          FinishFilterGradients<Operand, false>{products, nullptr, {}, dw.write<T>(), shape_.size, shape_.padded});
     }
   }
 

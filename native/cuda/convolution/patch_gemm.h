@@ -1,6 +1,6 @@
 // Convolution as cuBLAS products of patches and filters, tile by tile: the patches of a tile stay in the L2 cache from
-// the kernel that writes them to the product that reads them, and the whole patch matrix never exists. Takes every shape
-// and dtype.
+// the kernel that writes them to the product that reads them, and the whole patch matrix never exists. Takes every
+// shape and dtype.
 #pragma once
 
 #include "cuda/convolution/convolution.h"

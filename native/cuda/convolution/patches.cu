@@ -11,7 +11,7 @@ constexpr int warps_per_block = 8;
 // A warp makes one patch of one group. Reads each pixel once for every tap that sees it (from L1 and L2, once from
 // memory), writes the patch once: the tile's size, which stays in L2.
 template <typename Operand, int pack>
-__global__ void __launch_bounds__(warps_per_block * warp_size)
+__global__ void __launch_bounds__(warps_per_block* warp_size)
     patch_kernel(const typename Operand::Value* x, const PatchShape shape, const WindowRange range,
                  typename Operand::Element* patches, typename Operand::Value* inverse_norms,
                  const typename Operand::Value eps, const bool add_eps) {
@@ -25,7 +25,8 @@ __global__ void __launch_bounds__(warps_per_block * warp_size)
   const Window& w = shape.window;
   const int top = static_cast<int>(position / static_cast<unsigned>(shape.out_w)) * w.stride_h - w.padding_h;
   const int left = static_cast<int>(position % static_cast<unsigned>(shape.out_w)) * w.stride_w - w.padding_w;
-  const T* image = x + window / shape.windows_per_image() * shape.in_h * shape.in_w * shape.channels + group * shape.width;
+  const T* image =
+      x + window / shape.windows_per_image() * shape.in_h * shape.in_w * shape.channels + group * shape.width;
   const std::int64_t patch = (group * range.count + local) * shape.padded;
 
   T squares = 0;
@@ -34,7 +35,8 @@ __global__ void __launch_bounds__(warps_per_block * warp_size)
     const int channel = k - static_cast<int>(tap) * shape.width;
     const int row_in = top + static_cast<int>(tap / static_cast<unsigned>(w.kernel_w)) * w.dilation_h;
     const int column_in = left + static_cast<int>(tap % static_cast<unsigned>(w.kernel_w)) * w.dilation_w;
-    const bool inside = k < shape.size && row_in >= 0 && row_in < shape.in_h && column_in >= 0 && column_in < shape.in_w;
+    const bool inside =
+        k < shape.size && row_in >= 0 && row_in < shape.in_h && column_in >= 0 && column_in < shape.in_w;
     Pack<T, pack> values{};
     if (inside) {
       const std::int64_t pixel = static_cast<std::int64_t>(row_in) * shape.in_w + column_in;
@@ -112,8 +114,8 @@ bool in_packs(const PatchShape& shape) {
 
 template <typename Operand>
 void build_patches(const char* op, cudaStream_t stream, const typename Operand::Value* x, const PatchShape& shape,
-                   const WindowRange& range, typename Operand::Element* patches,
-                   typename Operand::Value* inverse_norms, const NormGuard& guard) {
+                   const WindowRange& range, typename Operand::Element* patches, typename Operand::Value* inverse_norms,
+                   const NormGuard& guard) {
   using T = typename Operand::Value;
   const std::int64_t rows = range.count * shape.groups;
   const Launch how{op, stream, dim3(static_cast<unsigned>(ceil_div<std::int64_t>(rows, warps_per_block))),
@@ -134,8 +136,8 @@ void gather_patches(const char* op, cudaStream_t stream, const T* gradients, con
   }
 }
 
-#define SN_INSTANTIATE(Operand)                                                                                      \
-  template void build_patches<Operand>(const char*, cudaStream_t, const Operand::Value*, const PatchShape&,          \
+#define SN_INSTANTIATE(Operand)                                                                             \
+  template void build_patches<Operand>(const char*, cudaStream_t, const Operand::Value*, const PatchShape&, \
                                        const WindowRange&, Operand::Element*, Operand::Value*, const NormGuard&);
 SN_INSTANTIATE(ExactOperand<float>)
 SN_INSTANTIATE(ExactOperand<double>)

@@ -10,8 +10,8 @@ namespace sn::cuda {
 // first of all windows on; absent where not wanted.
 template <typename Operand>
 void build_patches(const char* op, cudaStream_t stream, const typename Operand::Value* x, const PatchShape& shape,
-                   const WindowRange& range, typename Operand::Element* patches,
-                   typename Operand::Value* inverse_norms, const NormGuard& guard);
+                   const WindowRange& range, typename Operand::Element* patches, typename Operand::Value* inverse_norms,
+                   const NormGuard& guard);
 
 // The transpose, without atomics: each pixel of the tile collects from the windows that see it, and takes
 // x * (sum of radial over those windows) off where there is one. gradients[group][window][padded].

@@ -10,12 +10,8 @@ template <typename In, typename Out>
 class ConvProducts {
  public:
   ConvProducts(const Gemm& gemm, const ConvProblem& problem, const PatchShape& shape)
-      : gemm_(gemm),
-        op_(problem.op),
-        shape_(shape),
-        all_filters_(problem.y.back()),
-        filters_(all_filters_ / shape.groups),
-        precision_(problem.precision) {}
+      : gemm_(gemm), op_(problem.op), shape_(shape), all_filters_(problem.y.back()),
+        filters_(all_filters_ / shape.groups), precision_(problem.precision) {}
 
   struct Patches {
     Matrix<const In> matrix;
@@ -45,10 +41,10 @@ class ConvProducts {
   }
 
   // dw[filter][padded] (+)= v' patches
-  void filter_gradients(const WindowRange& range, const In* v, const Patches& patches, Out* dw,
-                        bool accumulate) const {
+  void filter_gradients(const WindowRange& range, const In* v, const Patches& patches, Out* dw, bool accumulate) const {
     gemm_.multiply<In, Out>(op_, {filters_, patches.elements, range.count, shape_.groups}, outputs(range, v, true),
-                            patches.matrix, {dw, shape_.padded, false, filters_ * shape_.padded}, precision_, accumulate);
+                            patches.matrix, {dw, shape_.padded, false, filters_ * shape_.padded}, precision_,
+                            accumulate);
   }
 
  private:

@@ -24,7 +24,8 @@ PatchShape patch_shape(const ConvProblem& problem, std::size_t element) {
 }
 
 bool is_pixelwise(const ConvGeometry& g) {
-  return g.kernel_h == 1 && g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1 && g.padding_h == 0 && g.padding_w == 0;
+  return g.kernel_h == 1 && g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1 && g.padding_h == 0 &&
+         g.padding_w == 0;
 }
 
 std::int64_t windows_of_tile(const CudaBackend& device, std::int64_t windows, std::size_t bytes_a_window) {

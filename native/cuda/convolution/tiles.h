@@ -9,8 +9,8 @@
 
 namespace sn::cuda {
 
-// A patch is a row of `size` elements, tap by tap, channels fastest, padded with zeros to whole 16-byte pieces, as tensor
-// cores want them.
+// A patch is a row of `size` elements, tap by tap, channels fastest, padded with zeros to whole 16-byte pieces, as
+// tensor cores want them.
 struct PatchShape {
   std::int64_t images;
   int in_h, in_w, channels;
@@ -50,8 +50,8 @@ std::int64_t windows_of_tile(const CudaBackend& device, std::int64_t windows, st
 
 std::vector<Tile> window_tiles(std::int64_t windows, std::int64_t most);
 
-// Cuts the input into tiles that are seen by at most `most` windows where that is possible: several images, or a band of
-// one. Neighbouring bands share windows, which are then computed twice.
+// Cuts the input into tiles that are seen by at most `most` windows where that is possible: several images, or a band
+// of one. Neighbouring bands share windows, which are then computed twice.
 std::vector<Tile> input_tiles(const PatchShape& shape, std::int64_t most);
 
 }  // namespace sn::cuda

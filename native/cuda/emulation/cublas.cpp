@@ -42,7 +42,8 @@ std::vector<double> unpack(const Operand& operand, int rows, int columns, Cublas
   for (int row = 0; row < rows; ++row) {
     for (int column = 0; column < columns; ++column) {
       const bool transposed = operand.operation == cublas_transposed;
-      const std::int64_t index = transposed ? column + std::int64_t{row} * operand.ld : row + std::int64_t{column} * operand.ld;
+      const std::int64_t index =
+          transposed ? column + std::int64_t{row} * operand.ld : row + std::int64_t{column} * operand.ld;
       values[static_cast<std::size_t>(row) * static_cast<std::size_t>(columns) + static_cast<std::size_t>(column)] =
           element(operand, index, compute);
     }
@@ -57,7 +58,8 @@ void multiply(const Operand& a, const Operand& b, T beta, T* c, int c_ld, int m,
   for (int row = 0; row < m; ++row) {
     std::vector<double> sums(static_cast<std::size_t>(n), 0.0);
     for (int inner = 0; inner < k; ++inner) {
-      const double factor = left[static_cast<std::size_t>(row) * static_cast<std::size_t>(k) + static_cast<std::size_t>(inner)];
+      const double factor =
+          left[static_cast<std::size_t>(row) * static_cast<std::size_t>(k) + static_cast<std::size_t>(inner)];
       const double* values = right.data() + static_cast<std::size_t>(inner) * static_cast<std::size_t>(n);
 #pragma omp simd
       for (int column = 0; column < n; ++column) sums[static_cast<std::size_t>(column)] += factor * values[column];
@@ -114,7 +116,8 @@ int gemm(CublasHandle handle, CublasOperation a_op, CublasOperation b_op, int m,
       if (wide) {
         multiply(left, right, beta_value, static_cast<double*>(c) + i * c_stride, c_ld, m, n, k, compute);
       } else {
-        multiply(left, right, static_cast<float>(beta_value), static_cast<float*>(c) + i * c_stride, c_ld, m, n, k, compute);
+        multiply(left, right, static_cast<float>(beta_value), static_cast<float*>(c) + i * c_stride, c_ld, m, n, k,
+                 compute);
       }
     }
   });

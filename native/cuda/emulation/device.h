@@ -53,7 +53,7 @@ void block_barrier(Site site);
 const std::uint64_t* warp_exchange(Site site, std::uint64_t value);
 int lane();
 
-void* block_shared(std::size_t bytes);    // a fresh piece of the block's shared memory, filled with NaN
+void* block_shared(std::size_t bytes);     // a fresh piece of the block's shared memory, filled with NaN
 void* dynamic_shared(std::size_t* bytes);  // what the launch asked for
 std::uint64_t block_generation();          // another number for every block that runs
 

@@ -4,8 +4,8 @@
 #include "cuda/emulation/device.h"
 
 #define SN_UNROLL(count)
-#define SN_SHARED(type, name, count)                                                        \
-  static thread_local ::sn::cuda::emulation::StaticShared<type, count> static_##name;       \
+#define SN_SHARED(type, name, count)                                                  \
+  static thread_local ::sn::cuda::emulation::StaticShared<type, count> static_##name; \
   const ::sn::cuda::emulation::Shared<type> name = static_##name.get()
 #define SN_DYNAMIC_SHARED(type, name) \
   const ::sn::cuda::emulation::Shared<type> name = ::sn::cuda::emulation::typed_dynamic_shared<type>()

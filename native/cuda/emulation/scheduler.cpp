@@ -148,9 +148,7 @@ class BlockRunner {
     if (!error_.empty()) throw std::runtime_error(error_);
   }
 
-  void barrier(Site site) {
-    wait(State::at_barrier, site);
-  }
+  void barrier(Site site) { wait(State::at_barrier, site); }
 
   const std::uint64_t* exchange(Site site, std::uint64_t value) {
     Thread& self = thread(running_);
@@ -185,8 +183,8 @@ class BlockRunner {
   void* block_shared_bytes(std::size_t bytes) {
     shared_used_ += bytes;
     if (shared_used_ > shared_limit) {
-      throw std::runtime_error("the block uses " + std::to_string(shared_used_) + " bytes of shared memory, sm_80 gives " +
-                               std::to_string(shared_limit));
+      throw std::runtime_error("the block uses " + std::to_string(shared_used_) +
+                               " bytes of shared memory, sm_80 gives " + std::to_string(shared_limit));
     }
     // A block of its own, so that the address sanitizer sees its ends.
     shared_.push_back(std::make_unique<unsigned char[]>(bytes));
@@ -285,9 +283,7 @@ class BlockRunner {
     leave(false);
   }
 
-  void leave(bool for_good) {
-    fiber(thread(running_).fiber).leave(scheduler_, for_good);
-  }
+  void leave(bool for_good) { fiber(thread(running_).fiber).leave(scheduler_, for_good); }
 
   static inline std::atomic<std::uint64_t> next_generation_{1};
 
