@@ -37,7 +37,7 @@ export function describe(value: unknown): string {
   return String(value);
 }
 
-/** Which numbers are allowed. @internal */
+/** Which numbers are allowed. */
 export interface NumberRange {
   /** Smallest value allowed. */
   min?: number;

@@ -57,7 +57,7 @@ function floorOf({ flops, bytes }: Cost, precision: Precision): number {
   return Math.max(flops / peak.flops[precision], bytes! / peak.memory);
 }
 
-/** The kernels of native/cuda/sphere_conv2d.cu and patches.cu, with the bytes that their comments count. */
+/** The kernels of native/cuda/sphere_conv2d.cu and native/cuda/convolution/patches.cu, with the bytes that their comments count. */
 function kernelsOf(shape: ConvolutionShape, batchSize: number, precision: Precision): { forward: Kernel[]; backward: Kernel[] } {
   const { windows, patch, input, output, weights } = bytesOf(shape, batchSize);
   const element = elementBytes[precision];
@@ -89,7 +89,7 @@ function timeOf(kernels: readonly Kernel[], precision: Precision): number {
   return sumOf(kernels, (each) => Math.max(each.flops / peak.flops[precision], each.memory / peak.memory, each.l2 / l2.bandwidth));
 }
 
-/** As TileSize of native/cuda/patches.h cuts: tiles of half of L2. */
+/** As native/cuda/convolution/tiles.cpp cuts: tiles of half of L2. */
 function launchesOf(shape: ConvolutionShape, batchSize: number, precision: Precision): number {
   const { windows, patch } = bytesOf(shape, batchSize);
   const tiles = (element: number): number => {

@@ -73,7 +73,7 @@ function asText(diagnosis: Diagnosis): string {
     '',
     'Processor',
     field('model', diagnosis.processor),
-    field('instruction set', `${diagnosis.instructionSet} (our loops; oneDNN picks its own)`),
+    field('instruction set', `${diagnosis.instructionSet} (our kernels; oneDNN picks its own)`),
     field('threads', `${threads} (${threadsBecause})`),
     field('memory', `${free} free of ${formatBytes(diagnosis.memoryBytes)}`),
     '',

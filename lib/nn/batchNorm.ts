@@ -50,7 +50,7 @@ export class BatchNorm2d extends Module implements EpilogueLayer {
     return isOverridden(this, BatchNorm2d) ? null : this;
   }
 
-  /** @internal */
+  /** What a convolution before this layer is to do with its output y, checked against it. */
   epilogueOf(y: Tensor): CheckedBatchNorm {
     return checkBatchNorm(y, this.#options());
   }

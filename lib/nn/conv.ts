@@ -46,7 +46,7 @@ export abstract class Convolution extends Module implements EpilogueHost {
     this.bias = hasBias ? new Parameter(zeros([outChannels])) : null;
   }
 
-  /** @internal */
+  /** The forward pass, checked and not run yet, for the layer that follows to join. */
   abstract prepare(x: Tensor): PreparedConvolution;
 
   forward(x: Tensor): Tensor {
@@ -73,7 +73,7 @@ export class Conv2d extends Convolution {
     super(options, true);
   }
 
-  /** @internal */
+  /** The forward pass, checked and not run yet, for the layer that follows to join. */
   prepare(x: Tensor): PreparedConvolution {
     return prepareConv2d(x, this.weight, this.bias, this.geometry);
   }

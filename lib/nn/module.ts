@@ -31,12 +31,12 @@ export interface Layer extends Module {
   forward(x: Tensor): Tensor;
 }
 
-/** A layer that takes what follows it into its own pass over its output. @internal */
+/** A layer that takes what follows it into its own pass over its output. */
 export interface EpilogueHost {
   prepare(x: Tensor): PreparedConvolution;
 }
 
-/** A layer that can run within the one before it. @internal */
+/** A layer that can run within the one before it. */
 export interface EpilogueLayer {
   /** What is to be done with the output y of the layer before, checked. */
   epilogueOf(y: Tensor): CheckedBatchNorm;
@@ -55,12 +55,12 @@ export abstract class Module {
 
   abstract forward(...inputs: never[]): unknown;
 
-  /** This module, where it takes an epilogue; null where it takes none, or somebody has replaced `forward`. @internal */
+  /** This module, where it takes an epilogue; null where it takes none, or somebody has replaced `forward`. */
   asEpilogueHost(): EpilogueHost | null {
     return null;
   }
 
-  /** This module, where it can be an epilogue; null where it cannot, or somebody has replaced `forward`. @internal */
+  /** This module, where it can be an epilogue; null where it cannot, or somebody has replaced `forward`. */
   asEpilogue(): EpilogueLayer | null {
     return null;
   }

@@ -124,7 +124,7 @@ export class SphereConv2d extends Convolution {
     this.curvature = this.#angular.curvature;
   }
 
-  /** @internal */
+  /** The forward pass, checked and not run yet, for the layer that follows to join. */
   prepare(x: Tensor): PreparedConvolution {
     return prepareSphereConv2d(x, this.weight, this.bias, this.geometry, this.#angular.arguments());
   }

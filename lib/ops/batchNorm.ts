@@ -28,7 +28,7 @@ export interface BatchNormOptions {
 
 const statistics = ['gamma', 'beta', 'runningMean', 'runningVariance'] as const;
 
-/** Options that fit the tensor to be normalised: what a convolution takes as its epilogue. @internal */
+/** Options that fit the tensor to be normalised: what a convolution takes as its epilogue. */
 export type CheckedBatchNorm = Required<BatchNormOptions>;
 
 /** @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault. @internal */

@@ -20,7 +20,7 @@ export interface ConvOptions {
 
 export const convOptionKeys = ['stride', 'padding', 'dilation', 'groups'] as const;
 
-/** Checked, with the form that the native side takes. @internal */
+/** Checked, with the form that the native side takes. */
 export type CheckedGeometry = Readonly<ConvGeometry> & { readonly packed: Packed<ConvGeometry> };
 
 const packGeometry = packer('ConvGeometry');
@@ -94,7 +94,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions & { bias?
   return prepareConv2d(x, weight, options.bias ?? null, convGeometry(options, kernelOf(weight))).run(null);
 }
 
-/** A convolution whose operands were checked, and what comes after it into its output y. @internal */
+/** A convolution whose operands were checked, and what comes after it into its output y. */
 export interface PreparedConvolution {
   /** What the convolution gives, not computed yet. */
   readonly y: Tensor;

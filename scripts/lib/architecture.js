@@ -11,7 +11,6 @@ const floors = [
     { name: 'cli', language: 'typescript', column: 1.5, text: 'the commands of spherenet' },
   ],
   [
-    { name: 'experiments', language: 'typescript', column: 1.5, text: "benchmarks, and the paper's table" },
     { name: 'bench', language: 'typescript', column: 2, text: 'times layers and training steps' },
     { name: 'paper', language: 'typescript', column: 1, text: "the paper's table and figures" },
   ],
@@ -31,7 +30,7 @@ const floors = [
   [{ name: 'typings', language: 'contract', column: 1, title: 'typings', text: 'the functions of the addon' }],
   [{ name: 'binding', language: 'native', column: 1, text: 'unwraps arguments, calls a backend' }],
   [
-    { name: 'cpu', language: 'native', column: 0.5, text: 'oneDNN, AVX2 and AVX-512 loops' },
+    { name: 'cpu', language: 'native', column: 0.5, text: 'oneDNN, AVX2 and AVX-512 kernels' },
     { name: 'cuda', language: 'native', column: 1.5, text: 'cuBLAS and kernels' },
   ],
   [{ name: 'core', language: 'native', column: 1, text: 'tensors, memory, the backend interface' }],
