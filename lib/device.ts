@@ -1,6 +1,6 @@
 import type { NativeCudaInfo, NativeDevice, NativeInfo, NativeMemoryStats } from '../typings/native';
 import { DeviceError, requireOneOf } from './errors';
-import { native } from './native';
+import { codeOf, native } from './native';
 
 /** Where a tensor lives. */
 export const devices = ['cpu', 'cuda'] as const satisfies readonly NativeDevice[];
@@ -66,7 +66,7 @@ export function synchronize(device: DeviceChoice = current): void {
   native.synchronize(resolveDevice(device));
 }
 
-/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. In the order of their native codes. */
+/** How cuda multiplies the numbers of f32 tensors; see {@link setMatmulPrecision}. */
 export const precisions = ['fp32', 'tf32', 'bf16'] as const;
 export type MatmulPrecision = (typeof precisions)[number];
 
@@ -84,7 +84,7 @@ let currentPrecision: MatmulPrecision = 'tf32';
  * @throws {OptionError} for another name.
  */
 export function setMatmulPrecision(precision: MatmulPrecision): void {
-  native.setMatmulPrecision(precisions.indexOf(requireOneOf('precision', precision, precisions)));
+  native.setMatmulPrecision(codeOf('precisions', requireOneOf('precision', precision, precisions)));
   currentPrecision = precision;
 }
 

@@ -1,7 +1,7 @@
 import { arch, platform, versions } from 'node:process';
 import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
-import type { Native, NativeStructs, Packed } from '../typings/native';
+import type { Native, NativeNames, NativeStructs, Packed } from '../typings/native';
 import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from './errors';
 
 /** The package's folder, from `lib/` and from `dist/` alike. */
@@ -39,6 +39,16 @@ function load(): Native {
 
 /** The addon. Nothing else in lib/ loads it. */
 export const native: Native = load();
+
+/**
+ * The native code of a name: its place in the addon's list.
+ * @throws {DeviceError} when the addon is older than this JavaScript and does not know it.
+ */
+export function codeOf(list: keyof NativeNames, name: string): number {
+  const code = native.names[list].indexOf(name);
+  if (code >= 0) return code;
+  throw new DeviceError('spherenet', `the native addon does not know ${name} among its ${list}: it is of another version; build it again`);
+}
 
 /**
  * How a struct of options goes to the addon: its numbers in one array, in the addon's own order. N-API takes a quarter of

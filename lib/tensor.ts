@@ -1,19 +1,15 @@
-import type { Handle, NativeDType, TypedArray } from '../typings/native';
+// Over 400 lines: one class with private members, and the scopes that reach into it, cannot be spread over files.
+import type { Handle } from '../typings/native';
 import { type GraphNode, isGradEnabled, record, runBackward, withGrad } from './autograd';
 import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from './device';
-import { DataError, describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
+import { describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
+import {
+  arrayTypes, checkShape, convert, type DType, dtypeOf, dtypes, flatten, type HostArray, isInteger, type NestedNumbers, rangeOf,
+  requireSameShape, requireSize, type Shape, sizeOf, type ValueRange, widened,
+} from './hostArrays';
 import { native } from './native';
 
-/** Element types that arrays of the host have: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images. */
-export const hostDTypes = ['f32', 'f64', 'i32', 'u8'] as const satisfies readonly NativeDType[];
-export type HostDType = (typeof hostDTypes)[number];
-/** Element type. `bf16`, the upper half of an f32, is for storage and `cast`: no other operator takes it yet. */
-export const dtypes = [...hostDTypes, 'bf16'] as const satisfies readonly NativeDType[];
-export type DType = (typeof dtypes)[number];
-/** Extents, outermost first; images are `[N, H, W, C]`. */
-export type Shape = readonly number[];
-/** Nested arrays of numbers, all of one length at each depth. */
-export type NestedNumbers = number | readonly NestedNumbers[];
+export { type DType, dtypes, type HostArray, type HostDType, type NestedNumbers, type Shape, sizeOf } from './hostArrays';
 
 export interface TensorOptions {
   /** Default: a typed array's own, else `f32`. */
@@ -23,14 +19,6 @@ export interface TensorOptions {
   /** Default false. */
   requiresGrad?: boolean;
 }
-
-/** What `data()` gives and `assign()` takes. */
-export type HostArray = Exclude<TypedArray, Uint16Array>;
-
-type ValueRange = readonly [smallest: number, largest: number];
-
-/** In which the native side reads and writes elements. */
-const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array, bf16: Uint16Array } as const;
 
 /** Handles of released tensors, to be filled again: making and collecting a handle costs more than a small operator. */
 const spareHandles: Handle[] = [];
@@ -225,13 +213,16 @@ export class Tensor {
   }
 
   /**
-   * The same numbers in another dtype: floats are rounded to the nearest, and integers lose the fraction. A gradient goes
-   * back in this tensor's dtype.
+   * The same numbers in another dtype: floats are rounded to the nearest, and integers lose the fraction. Between
+   * floats a gradient goes back in this tensor's dtype; to or from integers the result is off the tape.
    * @throws {DeviceError | OptionError}
    */
   cast(dtype: DType): Tensor {
     requireOneOf('dtype', dtype, dtypes);
-    return record('cast', this.#converted(dtype), [this], [], (grad) => [grad.#converted(this.dtype)]);
+    const converted = this.#converted(dtype);
+    // Integers have no gradient.
+    if (isInteger(dtype) || isInteger(this.dtype)) return converted;
+    return record('cast', converted, [this], [], (grad) => [grad.#converted(this.dtype)]);
   }
 
   #converted(dtype: DType): Tensor {
@@ -296,6 +287,12 @@ export class Tensor {
 
   /** this + other, off the tape. @internal */
   plus(other: Tensor): Tensor {
+    if (this.dtype === 'bf16') {
+      using a = this.#converted('f32');
+      using b = other.#converted('f32');
+      using total = a.plus(b);
+      return total.#converted('bf16');
+    }
     const sum = this.newEmpty();
     native.add(this.handle, other.handle, sum.handle);
     return sum;
@@ -329,71 +326,6 @@ export class Tensor {
     const seed = () => gradient?.alias() ?? this.newFull(1);
     runBackward(this, seed, retainGraph);
   }
-}
-
-/** Number of elements of a shape. */
-export function sizeOf(shape: Shape): number {
-  let size = 1;
-  for (const extent of shape) size *= extent;
-  return size;
-}
-
-/** bf16 as f32. */
-function widened(halves: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
-}
-
-function rangeOf(values: HostArray): ValueRange | null {
-  if (values.length === 0) return null;
-  let [smallest, largest] = [values[0], values[0]];
-  for (const value of values) {
-    if (value < smallest) smallest = value;
-    if (value > largest) largest = value;
-  }
-  return [smallest, largest];
-}
-
-function requireSize(name: string, length: number, shape: Shape): void {
-  if (length !== sizeOf(shape)) {
-    throw new ShapeError(name, `${name} has ${length} elements, but shape ${describe([...shape])} needs ${sizeOf(shape)}`);
-  }
-}
-
-function requireSameShape(name: string, got: Shape, expected: Shape): void {
-  if (got.length !== expected.length || got.some((extent, axis) => extent !== expected[axis])) {
-    throw new ShapeError(name, `${name} has shape ${describe([...got])}, but ${describe([...expected])} is needed`);
-  }
-}
-
-function checkShape(shape: Shape): void {
-  if (!Array.isArray(shape) || shape.length > 6 || !shape.every((extent) => Number.isInteger(extent) && extent >= 0)) {
-    throw new ShapeError('shape', `shape must be an array of at most 6 integers >= 0, but got ${describe(shape)}`);
-  }
-}
-
-function dtypeOf(array: HostArray): HostDType {
-  const found = hostDTypes.find((dtype) => array instanceof arrayTypes[dtype]);
-  if (!found) throw new DTypeError('data', `data must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(array)}`);
-  return found;
-}
-
-function flatten(values: NestedNumbers, shape: number[]): number[] {
-  const flat: number[] = [];
-  const visit = (value: NestedNumbers, depth: number): void => {
-    if (typeof value === 'number') {
-      if (depth !== shape.length) throw new ShapeError('data', 'data must be nested evenly: a number stands where an array was expected');
-      flat.push(value);
-      return;
-    }
-    if (!Array.isArray(value)) throw new DTypeError('data', `data must hold numbers, but holds ${describe(value)}`);
-    if (value.length !== shape[depth]) {
-      throw new ShapeError('data', `data must be nested evenly: ${value.length} entries stand where ${shape[depth] ?? 'a number'} were expected`);
-    }
-    for (const entry of value as readonly NestedNumbers[]) visit(entry, depth + 1);
-  };
-  for (let at: NestedNumbers | undefined = values; Array.isArray(at); at = (at as readonly NestedNumbers[])[0]) shape.push(at.length);
-  visit(values, 0);
-  return flat;
 }
 
 /**
@@ -433,16 +365,6 @@ export function tensor(data: NestedNumbers | HostArray, shape?: Shape, options: 
 
 function chosenDevice({ device }: TensorOptions): Device {
   return device === undefined ? defaultDevice() : resolveDevice(device);
-}
-
-function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
-  const array = arrayTypes[dtype].from(values);
-  if (dtype === 'i32' || dtype === 'u8') {
-    for (let i = 0; i < values.length; i++) {
-      if (array[i] !== values[i]) throw new DataError('data', `data[${i}] is ${values[i]}, which ${dtype} cannot hold`);
-    }
-  }
-  return array;
 }
 
 /** A tensor of one value, default dtype `f32`. @throws {ShapeError | OptionError | DeviceError} */

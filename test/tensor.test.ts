@@ -51,6 +51,21 @@ describe('creation', () => {
     expect(Array.from(full([2], 0.1, { dtype: 'bf16' }).data())).toEqual(Array.from(tensor([0.1, 0.1], [2], { dtype: 'bf16' }).data()));
   });
 
+  test('cast to and from integers: nearest numbers that fit, a NaN is 0, and no gradient', () => {
+    const x = tensor([-1, 300, 2.9, NaN, -Infinity, 1e10], undefined, { requiresGrad: true });
+    expect(Array.from(x.cast('u8').data())).toEqual([0, 255, 2, 0, 0, 255]);
+    expect(Array.from(x.cast('i32').data())).toEqual([-1, 300, 2, 0, -(2 ** 31), 2 ** 31 - 1]);
+    const back = x.cast('i32').cast('f32');
+    expect([x.cast('u8').requiresGrad, back.requiresGrad, back.node]).toEqual([false, false, null]);
+  });
+
+  test('a bf16 result that is used twice adds its gradients up', () => {
+    const x = tensor([1, 2], undefined, { requiresGrad: true });
+    const halves = x.cast('bf16');
+    add(halves.cast('f32'), scale(halves.cast('f32'), 2)).backward({ gradient: tensor([1, 10]) });
+    expect(Array.from(x.grad!.data())).toEqual([3, 30]);
+  });
+
   test('bf16 is for storage: copies and moves work, operators refuse it', () => {
     const x = tensor([1, 2], [2], { dtype: 'bf16' });
     expect([x.clone(), x.to('cpu'), zeros([2], { dtype: 'bf16' }).assign(x)].map((each) => Array.from(each.data()))).toEqual([[1, 2], [1, 2], [1, 2]]);

@@ -2,8 +2,7 @@
  * The addon's contract, by hand; test/native/contract.test.ts holds names, order and types of all arguments against what
  * the addon itself declares (native/core/operators).
  *
- * Nothing here checks shapes: lib/ops does, and allocates the outputs. Outputs come last among the tensors and are
- * overwritten. `null` stands for an absent optional tensor. Dtypes and devices are checked before an operator runs: all
+ * Nothing here checks shapes: lib/ops does, and allocates the outputs. Outputs are overwritten. `null` stands for an absent optional tensor. Dtypes and devices are checked before an operator runs: all
  * tensors of a call are f32, or all f64, on one device; labels are i32. Only lib/native.ts loads the addon.
  *
  * An operator runs on the device of its tensors. On cuda it returns when the work is submitted; `read`, `copy` to the
@@ -190,8 +189,8 @@ export interface NativeNames {
 
 export interface Native {
   readonly names: NativeNames;
-  /** The arguments of every operator as the addon declares them, such as "Tensor x" and "Packed<Window> window". */
-  readonly operators: Record<string, string[]>;
+  /** Every operator as the addon declares it; arguments such as "Tensor x" and "Packed<Window> window". */
+  readonly operators: Record<string, { arguments: string[]; result: string }>;
   /** The fields of every packed struct, in their order. */
   readonly structs: Record<string, string[]>;
 

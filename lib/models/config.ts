@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describe, OptionError } from '../errors';
 import { headSchema } from '../losses/registry';
-import { angularOperators } from '../ops';
+import { angularOperators, normGuardKinds, positivities } from '../ops';
 
 // Ranges that the layers check themselves are left to them: here stand the names, types and defaults.
 
@@ -18,8 +18,8 @@ const convolutionSchema = z.union(
       operator: z.enum(angularOperators).optional(),
       k: z.number().optional(),
       learnable: z.literal([false, ...learnables]).optional(),
-      positivity: z.enum(['softplus', 'absolute']).optional(),
-      normGuard: z.strictObject({ kind: z.enum(['max', 'add']), eps: z.number() }).optional(),
+      positivity: z.enum(positivities).optional(),
+      normGuard: z.strictObject({ kind: z.enum(normGuardKinds), eps: z.number() }).optional(),
     }),
   ],
   { error: 'expected "plain" or options of SphereConv2d' },

@@ -42,8 +42,9 @@ export class BatchNorm2d extends Module implements EpilogueLayer {
     this.runningVariance = new ModuleBuffer(ones([channels]));
   }
 
-  forward(x: Tensor): Tensor {
-    return batchNorm(x, this.#options());
+  /** @param residual Added before the ReLU, of the shape of x: the shortcut of a residual network. Default: none. */
+  forward(x: Tensor, residual: Tensor | null = null): Tensor {
+    return batchNorm(x, { ...this.#options(), residual });
   }
 
   override asEpilogue(): EpilogueLayer | null {

@@ -100,12 +100,21 @@ export function evaluationEpilogue(options: CheckedBatchNorm): EpilogueArguments
   ];
 }
 
-/** Gradients of gamma, beta and the residual, to be filled. @internal */
+/** Gradients of gamma, beta and, behind a ReLU, of the residual, to be filled. @internal */
 export type EpilogueGradients = readonly [dgamma: Tensor, dbeta: Tensor, dresidual: Tensor | null];
 
 /** @internal */
-export function emptyEpilogueGradients({ gamma, beta, residual }: CheckedBatchNorm): EpilogueGradients {
-  return [gamma.newEmpty(), beta.newEmpty(), residual?.requiresGrad ? residual.newEmpty() : null];
+export function emptyEpilogueGradients({ gamma, beta, residual, relu }: CheckedBatchNorm): EpilogueGradients {
+  return [gamma.newEmpty(), beta.newEmpty(), relu && residual?.requiresGrad ? residual.newEmpty() : null];
+}
+
+/** For the tape, after the backward: without a ReLU the residual's gradient is dy itself. @internal */
+export function filledGradients(
+  { residual, relu }: CheckedBatchNorm,
+  dy: Tensor,
+  [dgamma, dbeta, dresidual]: EpilogueGradients,
+): (Tensor | null)[] {
+  return [dgamma, dbeta, !relu && residual?.requiresGrad ? dy.alias() : dresidual];
 }
 
 /** Backward of {@link trainingEpilogue} on y. @internal */
@@ -131,7 +140,7 @@ function train(x: Tensor, options: CheckedBatchNorm): Tensor {
     const dx = x.newEmpty();
     const gradients = emptyEpilogueGradients(options);
     native.batchNormBackward(dy.handle, dx.handle, ...epilogueGradient(x, options, batch, gradients));
-    return [dx, ...gradients];
+    return [dx, ...filledGradients(options, dy, gradients)];
   });
 }
 
@@ -151,9 +160,8 @@ function infer(x: Tensor, options: CheckedBatchNorm): Tensor {
         native.batchNormForward(from.handle, quotient.handle, ...evaluationEpilogue({ ...plain, runningMean: mean }));
         return quotient;
       };
-      const passed = x.newEmpty();
+      const passed = relu ? x.newEmpty() : dy.alias();
       if (relu) native.reluBackward(y.handle, dy.handle, passed.handle);
-      else native.copy(dy.handle, passed.handle);
       const normalized = divide(x, runningMean);
       const [dnormalized, dgamma, dbeta] = [x, gamma, beta].map((each) => each.newEmpty());
       native.affineBackward(

@@ -1,7 +1,7 @@
 import { record } from '../autograd';
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
 import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
-import { native } from '../native';
+import { codeOf, native } from '../native';
 import { requireSeed } from '../random';
 import type { Tensor } from '../tensor';
 import { requireAlike, requireFloat, requireShape } from './checks';
@@ -70,7 +70,7 @@ export type Positivity = (typeof positivities)[number];
  * @throws {DTypeError | OptionError}
  */
 export function positive(p: Tensor, kind: Positivity): Tensor {
-  const code = positivities.indexOf(requireOneOf('kind', kind, positivities));
+  const code = codeOf('positivities', requireOneOf('kind', kind, positivities));
   requireFloat('p', p);
   const k = p.newEmpty();
   native.positiveForward(p.handle, k.handle, code);

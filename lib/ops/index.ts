@@ -25,6 +25,7 @@ export {
   defaultCurvature,
   defaultNormGuard,
   type NormGuard,
+  normGuardKinds,
   officialNormGuard,
   sphereConv2d,
   type SphereOptions,

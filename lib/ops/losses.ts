@@ -2,7 +2,7 @@ import type { AngularSoftmaxOptions as NativeOptions, AngularSoftmaxSaved } from
 import { record } from '../autograd';
 import { type NumberRange, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
-import { native, packer } from '../native';
+import { codeOf, native, packer } from '../native';
 import { type Tensor, tidy } from '../tensor';
 import { requireFloat, requireLabels, requireRank } from './checks';
 import { scaledBy } from './elementwise';
@@ -40,7 +40,7 @@ export interface AngularLogitOptions {
   radius?: number;
 }
 
-/** What the margin m makes of the true class's g, in the order of their native codes (native/math/margin.h). */
+/** What the margin m makes of the true class's g: the functions of native/math/margin.h. */
 export const marginFunctions = ['multiplicative', 'additive-angle', 'additive-value'] as const;
 export type MarginFunction = (typeof marginFunctions)[number];
 
@@ -76,7 +76,7 @@ function checkOptions(options: AngularSoftmaxOptions): CheckedOptions {
   return {
     angular: code,
     k: kValue,
-    marginFunction: marginFunctions.indexOf(requireOneOf('marginFunction', marginFunction, marginFunctions)),
+    marginFunction: codeOf('margins', requireOneOf('marginFunction', marginFunction, marginFunctions)),
     margin: requireNumber('margin', margin, marginRange(marginFunction, operator)),
     readAnnealing: checkedReader(annealing, (lambda) => requireNumber('annealing', lambda, { min: 0 })),
     radius: radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),

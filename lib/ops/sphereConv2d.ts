@@ -3,10 +3,10 @@ import type {
 } from '../../typings/native';
 import { isRecorded, record } from '../autograd';
 import { OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError } from '../errors';
-import { native, packer } from '../native';
+import { codeOf, native, packer } from '../native';
 import { Tensor } from '../tensor';
 import {
-  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, evaluationEpilogue, type Statistics, trainingEpilogue,
+  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, evaluationEpilogue, filledGradients, type Statistics, trainingEpilogue,
 } from './batchNorm';
 import { formatShape, requireAlike } from './checks';
 import {
@@ -15,8 +15,8 @@ import {
 } from './conv2d';
 
 /**
- * The angular functions g (paper: eq. 2-4), in the order of their native codes (native/math/angular.h). `sigmoid` is
- * learnable when its k is a tensor.
+ * The angular functions g (paper: eq. 2-4), those of native/math/angular.h. `sigmoid` is learnable when its k is a
+ * tensor; `square`, cos(theta) |cos(theta)|, is not the paper's.
  */
 export const angularOperators = ['linear', 'cosine', 'sigmoid', 'square'] as const;
 export type AngularOperator = (typeof angularOperators)[number];
@@ -26,15 +26,16 @@ export const curvedOperators: readonly AngularOperator[] = ['sigmoid'];
 
 /** The native code of an operator. @throws {OptionError} for an unknown name. */
 export function angularCode(operator: AngularOperator): number {
-  return angularOperators.indexOf(requireOneOf('operator', operator, angularOperators));
+  return codeOf('angular', requireOneOf('operator', operator, angularOperators));
 }
 
 /**
  * How norms are kept away from zero: `max` is 1/sqrt(max(|p|², eps²)), by which a zero patch has cosine 0 exactly;
  * `add` is 1/sqrt(|p|² + eps), as in the authors' code.
  */
+export const normGuardKinds = ['max', 'add'] as const;
 export interface NormGuard {
-  kind: 'max' | 'add';
+  kind: (typeof normGuardKinds)[number];
   eps: number;
 }
 
@@ -74,7 +75,7 @@ export function sphereArguments(options: SphereOptions): SphereArguments {
   }
   const kValue = kTensor ? defaultCurvature : requireNumber('k', k, { above: 0 });
   const eps = requireNumber('normGuard.eps', normGuard.eps, { above: 0 });
-  const add = requireOneOf('normGuard.kind', normGuard.kind, ['max', 'add']) === 'add';
+  const add = requireOneOf('normGuard.kind', normGuard.kind, normGuardKinds) === 'add';
   return { code, kTensor, kValue, packed: packOptions({ angular: code, k: kValue, eps, add }) };
 }
 
@@ -163,7 +164,8 @@ class SphereConvolution implements PreparedConvolution {
     );
     return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta, residual], [y, ...saved, ...batch], (dy) => {
       const gradients = emptyEpilogueGradients(epilogue);
-      return [...this.#backward(inputs, saved, dy, epilogueGradient(y, epilogue, batch, gradients)), ...gradients];
+      const own = this.#backward(inputs, saved, dy, epilogueGradient(y, epilogue, batch, gradients));
+      return [...own, ...filledGradients(epilogue, dy, gradients)];
     });
   }
 

@@ -15,17 +15,20 @@ function gradientsOf(parameters: readonly Tensor[]): Tensor[] {
  * @throws {DeviceError} when they are on several devices.
  */
 export function gradientNorm(parameters: readonly Tensor[]): number {
-  const gradients = gradientsOf(parameters);
-  if (gradients.length === 0) return 0;
+  return globalNorm(gradientsOf(parameters));
+}
+
+/** The Euclidean norm of tensors on one device together, of any floating dtypes; 0 where there are none. @internal */
+export function globalNorm(tensors: readonly Tensor[]): number {
   // The native operator takes tensors of one dtype.
-  const dtypes = [...new Set(gradients.map(({ dtype }) => dtype))];
+  const dtypes = [...new Set(tensors.map(({ dtype }) => dtype))];
   const norms = dtypes.map((dtype) => {
-    const alike = dtypes.length === 1 ? gradients : gradients.filter((each) => each.dtype === dtype);
+    const alike = dtypes.length === 1 ? tensors : tensors.filter((each) => each.dtype === dtype);
     using norm = alike[0].newEmpty([]);
     native.globalNorm(handles(alike), norm.handle);
     return norm.item();
   });
-  return norms.length === 1 ? norms[0] : Math.hypot(...norms);
+  return Math.hypot(...norms);
 }
 
 /**

@@ -109,7 +109,7 @@ export abstract class Optimizer {
     for (const [{ weightDecay, factor }, alike] of work) {
       const learningRate = factor * this.#learningRate;
       for (const { step, members } of alike) {
-        const states = members.map((parameter) => this.#advance(parameter));
+        const states = members.map((parameter) => this.#stateOf(parameter));
         this.update({
           parameters: members,
           gradients: members.map((parameter) => parameter.grad!),
@@ -118,6 +118,7 @@ export abstract class Optimizer {
           weightDecay,
           step,
         });
+        for (const state of states) state.steps = step;
       }
     }
   }
@@ -192,11 +193,11 @@ export abstract class Optimizer {
     return `${parameter}.${this.#moments[moment]}`;
   }
 
-  #advance(parameter: Tensor): ParameterState {
+  /** With moments beside the parameter. */
+  #stateOf(parameter: Tensor): ParameterState {
     const state = this.#states.get(parameter)!;
     if (state.steps === 0) state.moments = this.#moments.map(() => parameter.newFull(0).keep());
     for (const moment of state.moments) if (moment.device !== parameter.device) moment.adopt(moment.to(parameter.device));
-    state.steps++;
     return state;
   }
 

@@ -5,7 +5,7 @@ import { currentConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
-import { type HostDType, Tensor, tensor, tidy } from '../tensor';
+import { Tensor, tensor, tidy } from '../tensor';
 import { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
 
 /** What a checkpoint is made of, and restored into. */
@@ -128,8 +128,8 @@ async function readCheckpoint(path: string): Promise<CheckpointFile> {
 /** Copies of the elements. */
 function stored(prefix: string, tensors: Readonly<Record<string, Tensor>>): [string, StoredTensor][] {
   return Object.entries(tensors).map(([name, each]) => {
-    // Parameters and moments are f32 or f64.
-    const { dtype, shape } = each as Tensor & { dtype: HostDType };
+    const { dtype, shape } = each;
+    if (dtype === 'bf16') throw new CheckpointError(name, `${name} is bf16, which checkpoints do not hold; cast() it to f32`);
     return [prefix + name, { dtype, shape, data: each.data() }];
   });
 }

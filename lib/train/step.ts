@@ -1,10 +1,10 @@
 import type { Batch } from '../data/loader';
 import type { Device } from '../device';
 import { DataError, OptionError } from '../errors';
-import { native } from '../native';
 import type { Parameter } from '../nn';
 import { add, countCorrect } from '../ops';
 import { clipGradNorm, gradientNorm } from '../optim';
+import { globalNorm } from '../optim/gradients';
 import { type Tensor, tidy } from '../tensor';
 import { CapturedStep, type StepResults } from './capturedStep';
 import { type CheckedOptions, requireCuda } from './options';
@@ -148,7 +148,5 @@ function measuresOf({ loss, penalty, logits, theta }: StepResults, { labels }: B
 }
 
 function areFinite(tensors: readonly Tensor[]): boolean {
-  using norm = tensors[0].newEmpty([]);
-  native.globalNorm(tensors.map((each) => each.handle), norm.handle);
-  return Number.isFinite(norm.item());
+  return Number.isFinite(globalNorm(tensors));
 }

@@ -1,5 +1,7 @@
 #include "binding/args.h"
 
+#include <algorithm>
+
 namespace sn::binding {
 
 std::string Args::argument_name() const {
@@ -9,7 +11,8 @@ std::string Args::argument_name() const {
 
 void Args::wrong(const char* expected) const {
   const std::string name = argument_name();
-  throw Error(ErrorCode::option, name, "native argument " + name + " must be " + expected);
+  throw Error(ErrorCode::option, name,
+              "native " + std::string(names_ != nullptr ? "argument " : "") + name + " must be " + expected);
 }
 
 TensorBox& Args::box() {
@@ -63,13 +66,17 @@ IndexTensor Args::index_tensor() {
   return {tensor};
 }
 
-std::vector<Tensor> Args::tensors() {
+std::vector<Tensor> Args::tensors() { return list(false); }
+
+OptionalTensors Args::optional_tensors() { return {list(true)}; }
+
+std::vector<Tensor> Args::list(bool may_be_empty) {
   Napi::Value value = info_[next_++];
   if (!value.IsArray()) wrong("an array of tensor handles");
   auto array = value.As<Napi::Array>();
   const uint32_t length = array.Length();
   if (list_length_ == no_list) list_length_ = length;
-  if (length != list_length_ && length != 0) wrong("as long as the first list of tensors");
+  if (length != list_length_ && !(may_be_empty && length == 0)) wrong("as long as the first list of tensors");
   std::vector<Tensor> tensors;
   tensors.reserve(length);
   for (uint32_t i = 0; i < length; ++i) tensors.push_back(agreeing(operand(handles_.tensor_box(env(), array.Get(i)))));
@@ -81,6 +88,14 @@ bool Args::is_absent() const {
   napi_valuetype type = napi_undefined;
   napi_typeof(info_.Env(), info_[next_], &type);
   return type == napi_null || type == napi_undefined;
+}
+
+void Args::skip_absent(std::size_t arguments) {
+  for (std::size_t i = 0; i < arguments; ++i) {
+    const bool absent = is_absent();
+    ++next_;
+    if (!absent) wrong("null, as the first of its group is");
+  }
 }
 
 double Args::number() {
@@ -115,11 +130,15 @@ Shape Args::shape() {
   const uint32_t rank = array.Length();
   if (rank > static_cast<uint32_t>(Shape::max_rank)) wrong("a shape of at most 6 axes");
   Shape shape;
+  constexpr double most_elements = 0x1p59;  // beyond it sizes in bytes would not fit 64 bits
+  double elements = 1;
   for (uint32_t i = 0; i < rank; ++i) {
     std::int64_t extent = 0;
-    if (napi_get_value_int64(env(), array.Get(i), &extent) != napi_ok) wrong("an array of extents");
+    if (napi_get_value_int64(env(), array.Get(i), &extent) != napi_ok || extent < 0) wrong("an array of extents");
     shape.push(extent);
+    elements *= std::max(static_cast<double>(extent), 1.0);
   }
+  if (elements > most_elements) wrong("an array of extents whose product memory can hold");
   return shape;
 }
 

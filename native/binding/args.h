@@ -28,7 +28,8 @@ class Args {
   // Tensors that must agree: f32 or f64, all of one dtype and on one device.
   Tensor& tensor() { return agreeing(next_operand()); }
   OptionalTensor optional_tensor();  // null gives an empty tensor
-  std::vector<Tensor> tensors();     // lists of a call are of one length, or empty
+  std::vector<Tensor> tensors();     // lists of a call are of one length
+  OptionalTensors optional_tensors();
   // Exceptions to the dtype, on the same device all the same.
   IndexTensor index_tensor();
   AnyTensor any_tensor() { return {next_operand()}; }
@@ -48,7 +49,8 @@ class Args {
   // Whether the next argument is null, undefined or left out.
   bool is_absent() const;
   bool is_left_out() const { return next_ >= info_.Length(); }
-  void skip(std::size_t arguments) { next_ += arguments; }
+  // Skips that many arguments, all of which must be absent.
+  void skip_absent(std::size_t arguments);
 
   // A handle for the tensor: the released one that comes next, or a new one where there is none.
   Napi::Value filled_handle(Tensor tensor);
@@ -59,6 +61,7 @@ class Args {
   Tensor& next_operand() { return operand(handles_.tensor_box(env(), info_[next_++])); }
   Tensor& operand(TensorBox* box);
   Tensor& agreeing(Tensor& tensor);
+  std::vector<Tensor> list(bool may_be_empty);
 
   const Napi::CallbackInfo& info_;
   const ParameterNames* names_;

@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -46,14 +47,13 @@ class BoxPool {
     free_.push_back(slot);
   }
   Box* find(void* pointer) const {
-    const auto address = reinterpret_cast<std::uintptr_t>(pointer);
-    for (const auto& slab : slabs_) {
-      const std::uintptr_t offset = address - reinterpret_cast<std::uintptr_t>(slab.get());
-      if (offset >= slab_size * sizeof(Slot)) continue;
-      auto* slot = static_cast<Slot*>(pointer);
-      return offset % sizeof(Slot) == 0 && slot->used ? reinterpret_cast<Box*>(slot) : nullptr;
-    }
-    return nullptr;
+    // The last slab that begins at or before the pointer.
+    const auto after = std::upper_bound(slabs_.begin(), slabs_.end(), pointer, begins_after);
+    if (after == slabs_.begin()) return nullptr;
+    const std::uintptr_t offset = address_of(pointer) - address_of((after - 1)->get());
+    auto* slot = static_cast<Slot*>(pointer);
+    const bool is_slot = offset < slab_size * sizeof(Slot) && offset % sizeof(Slot) == 0;
+    return is_slot && slot->used ? reinterpret_cast<Box*>(slot) : nullptr;
   }
 
  private:
@@ -63,12 +63,20 @@ class BoxPool {
     bool used = false;
   };
 
-  void add_slab() {
-    slabs_.push_back(std::make_unique<Slot[]>(slab_size));
-    for (std::size_t i = slab_size; i > 0; --i) free_.push_back(&slabs_.back()[i - 1]);
+  using Slab = std::unique_ptr<Slot[]>;
+
+  static std::uintptr_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+  static bool begins_after(const void* pointer, const Slab& slab) {
+    return address_of(pointer) < address_of(slab.get());
   }
 
-  std::vector<std::unique_ptr<Slot[]>> slabs_;
+  void add_slab() {
+    Slab slab = std::make_unique<Slot[]>(slab_size);
+    for (std::size_t i = slab_size; i > 0; --i) free_.push_back(&slab[i - 1]);
+    slabs_.insert(std::upper_bound(slabs_.begin(), slabs_.end(), slab.get(), begins_after), std::move(slab));
+  }
+
+  std::vector<Slab> slabs_;  // by address
   std::vector<Slot*> free_;
 };
 

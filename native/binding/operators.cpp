@@ -171,7 +171,10 @@ void expose_operator(Napi::Env env, Napi::Object& exports, Napi::Object& contrac
   const Contract contract = describe(Declaration::function, Declaration::parameters);
   auto arguments = Napi::Array::New(env);
   for (const auto& [type, argument] : contract.arguments) arguments.Set(arguments.Length(), type + " " + argument);
-  contracts.Set(name, arguments);
+  auto signature = Napi::Object::New(env);
+  signature.Set("arguments", arguments);
+  signature.Set("result", Declaration::result);
+  contracts.Set(name, signature);
   for (const auto& [type, numbers] : contract.structs) {
     auto names = Napi::Array::New(env);
     for (const std::string& number : numbers) names.Set(names.Length(), number);

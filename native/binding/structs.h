@@ -3,6 +3,9 @@
 // all. An absent optional struct has null in place of its tensors.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
+#include <limits>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -62,7 +65,7 @@ template <typename T>
 void read_tensors(Args& args, T& field) {
   if constexpr (is_optional<T>::value) {
     using Struct = typename T::value_type;
-    if (args.is_absent()) return args.skip(count_fields<Struct>().tensors);
+    if (args.is_absent()) return args.skip_absent(count_fields<Struct>().tensors);
     read_tensors(args, field.emplace());
   } else if constexpr (is_struct<T>::value) {
     for_each_field(field, [&](auto& inner) { read_tensors(args, inner); });
@@ -70,6 +73,34 @@ void read_tensors(Args& args, T& field) {
     field = args.tensor();
   } else if constexpr (std::is_same_v<T, OptionalTensor>) {
     field = args.optional_tensor();
+  }
+}
+
+// How many codes an enumeration has.
+constexpr int count_codes(Angular) { return math::AngularFunctions<float>::size; }
+constexpr int count_codes(Margin) { return math::MarginFunctions::size; }
+constexpr int count_codes(Positive) { return static_cast<int>(std::size(positive_names)); }
+
+// A number of JavaScript as a field or a parameter.
+template <typename T>
+T checked_number(double number) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<T>(number);
+  } else {
+    constexpr double most_integer = 0x1p53;  // JavaScript's
+    double least = 0, most = 1;
+    if constexpr (std::is_enum_v<T>) {
+      most = count_codes(T{}) - 1;
+    } else if constexpr (!std::is_same_v<T, bool>) {
+      least = std::max(static_cast<double>(std::numeric_limits<T>::min()), -most_integer);
+      most = std::min(static_cast<double>(std::numeric_limits<T>::max()), most_integer);
+    }
+    if (!(number >= least && number <= most)) {
+      throw Error(ErrorCode::option, "number",
+                  "a native call takes a number from " + std::to_string(least) + " to " + std::to_string(most) +
+                      ", but got " + std::to_string(number));
+    }
+    return static_cast<T>(number);
   }
 }
 
@@ -84,7 +115,7 @@ void read_numbers(const double*& next, T& field) {
   } else if constexpr (is_struct<T>::value) {
     for_each_field(field, [&](auto& inner) { read_numbers(next, inner); });
   } else if constexpr (is_number<T>) {
-    field = static_cast<T>(*next++);
+    field = checked_number<T>(*next++);
   }
 }
 
@@ -116,10 +147,12 @@ struct Parameter {
       return args.any_tensor();
     } else if constexpr (std::is_same_v<Value, std::vector<Tensor>>) {
       return args.tensors();
+    } else if constexpr (std::is_same_v<Value, OptionalTensors>) {
+      return args.optional_tensors();
     } else if constexpr (std::is_same_v<Value, bool>) {
       return args.boolean();
     } else if constexpr (is_number<Value>) {
-      return static_cast<Value>(args.number());
+      return checked_number<Value>(args.number());
     } else {
       Value value{};
       // An epilogue of nothing is left out.

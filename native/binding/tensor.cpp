@@ -1,3 +1,5 @@
+#include <iterator>
+
 #include "binding/call.h"
 
 namespace sn::binding {
@@ -31,7 +33,11 @@ Napi::Value empty(Args& args) {
 
 Napi::Value alias(Args& args) {
   Tensor view = args.any_tensor();
+  const std::int64_t elements = view.count();
   view.shape = args.shape();
+  if (view.count() != elements) {
+    throw Error(ErrorCode::shape, "shape", "an alias has as many elements as its tensor, " + std::to_string(elements));
+  }
   return args.filled_handle(std::move(view));
 }
 
@@ -96,7 +102,9 @@ void synchronize(Args& args) { args.device().synchronize(); }
 
 void set_matmul_precision(Args& args) {
   const int code = static_cast<int>(args.number());
-  if (code < 0 || code > 2) throw Error(ErrorCode::option, "precision", "precision must be 0, 1 or 2");
+  if (code < 0 || code >= static_cast<int>(std::size(precision_names))) {
+    throw Error(ErrorCode::option, "precision", "there is no precision of code " + std::to_string(code));
+  }
   environment(args.env()).set_matmul_precision(static_cast<Precision>(code));
 }
 

@@ -24,9 +24,15 @@ class LruCache {
       order_.splice(order_.begin(), order_, found->second.place);
       return found->second.value;
     }
-    found = entries_.emplace(key, Entry{make(), {}}).first;
-    order_.push_front(found);
-    found->second.place = order_.begin();
+    Value value = make();
+    order_.emplace_front();
+    try {
+      found = entries_.emplace(key, Entry{std::move(value), order_.begin()}).first;
+    } catch (...) {
+      order_.pop_front();
+      throw;
+    }
+    order_.front() = found;
     if (entries_.size() > capacity_) {
       entries_.erase(order_.back());
       order_.pop_back();

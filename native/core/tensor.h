@@ -2,12 +2,12 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace sn {
 
@@ -134,6 +134,9 @@ struct OptionalTensor : Tensor {
   OptionalTensor() = default;
   OptionalTensor(Tensor tensor) : Tensor(std::move(tensor)) {}
 };
+
+// As many tensors as the lists before it, or none.
+struct OptionalTensors : std::vector<Tensor> {};
 
 // Labels: i32.
 struct IndexTensor : Tensor {};

@@ -65,6 +65,7 @@ void CpuBackend::positive_backward(const Tensor& p, const Tensor& dk, const Tens
 
 void CpuBackend::copy_channels(const Tensor& from, std::int64_t from_channel, const Tensor& to, std::int64_t to_channel,
                                std::int64_t channels) {
+  if (channels == 0) return;
   const std::size_t element = size_of(from.dtype);
   const std::size_t from_stride = static_cast<std::size_t>(from.shape.back()) * element;
   const std::size_t to_stride = static_cast<std::size_t>(to.shape.back()) * element;

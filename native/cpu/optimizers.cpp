@@ -21,11 +21,11 @@ void CpuBackend::adam_step(const std::vector<Tensor>& parameters, const std::vec
 }
 
 void CpuBackend::sgd_step(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
-                          const std::vector<Tensor>& velocities, const SgdOptions& options) {
+                          const OptionalTensors& velocities, const SgdOptions& options) {
   by_dtype(parameters.front().dtype, [&](auto tag) {
     using T = decltype(tag);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      T* velocity = options.momentum != 0 ? velocities[i].write<T>() : nullptr;
+      T* velocity = !velocities.empty() ? velocities[i].write<T>() : nullptr;
       kernels_.of<T>().optimizer.sgd(parameters[i].write<T>(), gradients[i].read<T>(), velocity, options,
                                      parameters[i].count());
     }

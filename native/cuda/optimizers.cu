@@ -202,12 +202,12 @@ void CudaBackend::adam_step(const std::vector<Tensor>& parameters, const std::ve
 }
 
 void CudaBackend::sgd_step(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
-                           const std::vector<Tensor>& velocities, const SgdOptions& options) {
+                           const OptionalTensors& velocities, const SgdOptions& options) {
   if (parameters.empty()) return;
   by_dtype(parameters[0].dtype, [&](auto tag) {
     using T = decltype(tag);
     const SgdBase<T> base{math::sgd_factors<T>(options)};
-    const bool momentum = options.momentum != 0;
+    const bool momentum = !velocities.empty();
     const auto operands = [&](std::size_t i) {
       return typename SgdBase<T>::Operands{parameters[i].write<T>(), gradients[i].read<T>(),
                                            momentum ? velocities[i].write<T>() : nullptr};

@@ -214,7 +214,7 @@ struct Square : WithoutParameters<Square<T>, T>, SavesCosine<Square<T>, T> {  //
   }
 };
 
-// In the order of their codes, which is that of `angularOperators` in lib/ops.
+// In the order of their codes. `angularOperators` in lib/ops has the same names.
 template <typename T>
 using AngularFunctions = TypeList<Linear<T>, Cosine<T>, Sigmoid<T>, Square<T>>;
 

@@ -85,7 +85,7 @@ struct AdditiveValueMargin {
   }
 };
 
-// In the order of their codes, which is that of `marginFunctions` in lib/ops.
+// In the order of their codes. `marginFunctions` in lib/ops has the same names.
 using MarginFunctions = TypeList<MultiplicativeMargin, AdditiveAngleMargin, AdditiveValueMargin>;
 
 template <typename T, typename G, typename... Margins>

@@ -50,7 +50,7 @@ template <typename T>
 struct SgdFactors {
   T rate;
   T penalty;
-  T kept;           // of the velocity
+  T momentum;       // share of the velocity that goes on
   T direct, ahead;  // shares of gradient and velocity in the step
   bool first;       // what the velocity holds is then undefined, and may be NaN
 };
@@ -61,9 +61,9 @@ static inline SgdFactors<T> sgd_factors(const Options& options) {
   SgdFactors<T> factors;
   factors.rate = T(options.learning_rate);
   factors.penalty = T(options.weight_decay);
-  factors.kept = T(options.momentum);
+  factors.momentum = T(options.momentum);
   factors.direct = options.nesterov ? T(1) : T(0);
-  factors.ahead = options.nesterov ? factors.kept : T(1);
+  factors.ahead = options.nesterov ? factors.momentum : T(1);
   factors.first = options.first;
   return factors;
 }
@@ -76,7 +76,7 @@ SN_HD void sgd_update(const SgdFactors<T>& factors, T gradient, T& parameter) {
 template <typename T>
 SN_HD void sgd_update(const SgdFactors<T>& factors, T gradient, T& parameter, T& velocity) {
   const T g = gradient + factors.penalty * parameter;
-  const T v = factors.first ? g : factors.kept * velocity + g;
+  const T v = factors.first ? g : factors.momentum * velocity + g;
   velocity = v;
   parameter -= factors.rate * (factors.direct * g + factors.ahead * v);
 }

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "math/elementary.h"
 
@@ -42,7 +44,15 @@ SN_HD float to_float(Bfloat16 value) { return float_of(std::uint32_t(value.bits)
 // From one element type to another. float64 goes to bfloat16 by way of float32.
 template <typename To, typename From>
 struct Converter {
-  static SN_HD_MEMBER To convert(From value) { return static_cast<To>(value); }
+  static SN_HD_MEMBER To convert(From value) {
+    if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+      // Without the fraction; what the type cannot hold becomes its nearest number, a NaN 0.
+      if (value != value) return To(0);
+      if (double(value) <= double(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
+      if (double(value) >= double(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    }
+    return static_cast<To>(value);
+  }
 };
 template <typename From>
 struct Converter<Bfloat16, From> {
@@ -50,7 +60,7 @@ struct Converter<Bfloat16, From> {
 };
 template <typename To>
 struct Converter<To, Bfloat16> {
-  static SN_HD_MEMBER To convert(Bfloat16 value) { return static_cast<To>(to_float(value)); }
+  static SN_HD_MEMBER To convert(Bfloat16 value) { return Converter<To, float>::convert(to_float(value)); }
 };
 template <>
 struct Converter<Bfloat16, Bfloat16> {

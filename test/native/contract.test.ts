@@ -5,7 +5,7 @@ import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
 import ts from 'typescript';
 import { devices, precisions } from '../../lib/device';
-import { DisposedError, DTypeError, OptionError } from '../../lib/errors';
+import { DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
 import { native, packageRoot, packer } from '../../lib/native';
 import { angularOperators, marginFunctions, positivities } from '../../lib/ops';
 import { dtypes } from '../../lib/tensor';
@@ -57,7 +57,7 @@ function membersOf(type: ts.TypeNode): Argument[] {
 
 /** How a C++ type reads in the typings. */
 const typeNames: Record<string, string> = {
-  'Tensor': 'Handle', 'IndexTensor': 'Handle', 'AnyTensor': 'Handle', 'OptionalTensor': 'Optional', 'std::vector<Tensor>': 'Handle[]',
+  'Tensor': 'Handle', 'IndexTensor': 'Handle', 'AnyTensor': 'Handle', 'OptionalTensor': 'Optional', 'std::vector<Tensor>': 'Handle[]', 'OptionalTensors': 'Handle[]',
   'double': 'number', 'int': 'number', 'std::int64_t': 'number', 'std::uint64_t': 'number', 'bool': 'boolean', 'Positive': 'Code',
 };
 
@@ -74,11 +74,13 @@ describe('the addon', () => {
   });
 
   test.each(Object.entries(native.operators))('%s takes the arguments that the typings declare, in their order', (name, declared) => {
-    const expected = declared.map((text) => {
+    const method = methods.find((each) => each.name.getText() === name)!;
+    expect(method.type!.getText()).toBe({ void: 'void', Tensor: 'Handle | null' }[declared.result]);
+    const expected = declared.arguments.map((text) => {
       const [type, argument] = text.split(' ');
       return { name: argument, type: typeNames[type] ?? type };
     });
-    expect(argumentsOf(methods.find((method) => method.name.getText() === name)!)).toEqual(expected);
+    expect(argumentsOf(method)).toEqual(expected);
   });
 
   test.each(Object.entries(native.structs))('the numbers of %s are those of the typings, in their order', (name, fields) => {
@@ -144,6 +146,21 @@ describe('the addon', () => {
     expect(() => { native.adamStep([single, double], [single, double], [single, double], [single, double], options); }).toThrow(DTypeError);
     expect(() => { native.globalNorm([single, double], single); }).toThrow(DTypeError);
     for (const handle of [single, double, labels]) native.release(handle);
+  });
+
+  test('lists of tensors are of one length, codes and extents in range', () => {
+    const p = native.empty('cpu', 'f32', [4]);
+    const adam = packer('AdamOptions')({ learningRate: 1, beta1: 0, beta2: 0, eps: 1, weightDecay: 0, step: 1, decoupled: false });
+    const sgd = packer('SgdOptions')({ learningRate: 1, momentum: 0.9, weightDecay: 0, nesterov: false, first: true });
+    expect(() => { native.adamStep([p], [], [], [], adam); }).toThrow(/gradients must be as long as the first list/);
+    expect(() => { native.adamStep([p], [p], [p, p], [p], adam); }).toThrow(OptionError);
+    native.sgdStep([p], [p], [], sgd);
+    expect(() => { native.positiveForward(p, p, 77); }).toThrow(OptionError);
+    expect(() => { native.positiveForward(p, p, NaN); }).toThrow(OptionError);
+    expect(() => native.empty('cpu', 'f32', [-1])).toThrow(/extents/);
+    expect(() => native.empty('cpu', 'f32', [2 ** 40, 2 ** 40])).toThrow(/extents/);
+    expect(() => native.alias(p, [1_000_000])).toThrow(ShapeError);
+    native.release(p);
   });
 
   test('a released handle can be filled again, one in use cannot', () => {

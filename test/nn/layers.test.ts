@@ -274,3 +274,11 @@ test.each<[string, () => unknown, string, RegExp]>([
 ])('%s', (_, run, argument, message) => {
   expectThrown(run, OptionError, argument, message);
 });
+
+test('BatchNorm2d adds a residual before its ReLU', () => {
+  const [x, residual] = [random([2, 3, 3, 4], 1, 'f32'), random([2, 3, 3, 4], 2, 'f32')];
+  const layer = new BatchNorm2d({ channels: 4, relu: true });
+  const { gamma, beta } = layer;
+  const options = { gamma, beta, runningMean: zeros([4]), runningVariance: ones([4]), training: true, relu: true };
+  expect(layer.forward(x, residual).data()).toEqual(batchNorm(x, { ...options, residual }).data());
+});

@@ -26,6 +26,14 @@ describe('gradients', () => {
     expectGradients(run, ...shapes.map((shape, i) => random(shape, i + 1)));
   });
 
+  test('concat of a tensor without channels', () => {
+    const [none, some] = [random([2, 0], 1), random([2, 3], 2)];
+    const y = concat([none, some, none]);
+    expect([y.shape, y.data()]).toEqual([[2, 3], some.data()]);
+    y.backward({ gradient: ones([2, 3], { dtype: 'f64' }) });
+    expect([none.grad!.shape, Array.from(some.grad!.data())]).toEqual([[2, 0], [1, 1, 1, 1, 1, 1]]);
+  });
+
   test('only what requires one gets one', () => {
     const [a, b] = [random([2, 2], 1), random([2, 3], 2)];
     b.requiresGrad = false;

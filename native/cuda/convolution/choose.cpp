@@ -21,8 +21,8 @@ struct Rule {
   ConvChoice choice;
 };
 
-// The first rule that applies decides. An algorithm for tensor cores goes in before the last one: what stands above is
-// nothing for it.
+// The first rule that applies decides. Another algorithm goes in before the last one: the rules above it name
+// what only patch GEMM can do.
 const Rule rules[] = {
     {has_exact_products, {&patch_gemm, "products of float64, or of float32 without rounding"}},
     {has_groups, {&patch_gemm, "groups are many small products, which cuBLAS takes as a batch"}},

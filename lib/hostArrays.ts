@@ -1,0 +1,101 @@
+// Element types, and arrays of the host that hold elements.
+import type { NativeDType, TypedArray } from '../typings/native';
+import { DataError, describe, DTypeError, ShapeError } from './errors';
+
+/** Element types that arrays of the host have: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images. */
+export const hostDTypes = ['f32', 'f64', 'i32', 'u8'] as const satisfies readonly NativeDType[];
+export type HostDType = (typeof hostDTypes)[number];
+/** Element type. `bf16`, the upper half of an f32, is for storage and `cast`: no other operator takes it yet. */
+export const dtypes = [...hostDTypes, 'bf16'] as const satisfies readonly NativeDType[];
+export type DType = (typeof dtypes)[number];
+/** Extents, outermost first; images are `[N, H, W, C]`. */
+export type Shape = readonly number[];
+/** Nested arrays of numbers, all of one length at each depth. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+/** In which the native side reads and writes elements. */
+export const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array, bf16: Uint16Array } as const;
+
+/** What `data()` gives and `assign()` takes. */
+export type HostArray = Exclude<TypedArray, Uint16Array>;
+
+export type ValueRange = readonly [smallest: number, largest: number];
+
+export function isInteger(dtype: DType): boolean {
+  return dtype === 'i32' || dtype === 'u8';
+}
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
+/** bf16 as f32. */
+export function widened(halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
+export function rangeOf(values: HostArray): ValueRange | null {
+  if (values.length === 0) return null;
+  let [smallest, largest] = [values[0], values[0]];
+  for (const value of values) {
+    if (value < smallest) smallest = value;
+    if (value > largest) largest = value;
+  }
+  return [smallest, largest];
+}
+
+export function requireSize(name: string, length: number, shape: Shape): void {
+  if (length !== sizeOf(shape)) {
+    throw new ShapeError(name, `${name} has ${length} elements, but shape ${describe([...shape])} needs ${sizeOf(shape)}`);
+  }
+}
+
+export function requireSameShape(name: string, got: Shape, expected: Shape): void {
+  if (got.length !== expected.length || got.some((extent, axis) => extent !== expected[axis])) {
+    throw new ShapeError(name, `${name} has shape ${describe([...got])}, but ${describe([...expected])} is needed`);
+  }
+}
+
+export function checkShape(shape: Shape): void {
+  if (!Array.isArray(shape) || shape.length > 6 || !shape.every((extent) => Number.isInteger(extent) && extent >= 0)) {
+    throw new ShapeError('shape', `shape must be an array of at most 6 integers >= 0, but got ${describe(shape)}`);
+  }
+}
+
+export function dtypeOf(array: HostArray): HostDType {
+  const found = hostDTypes.find((dtype) => array instanceof arrayTypes[dtype]);
+  if (!found) throw new DTypeError('data', `data must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(array)}`);
+  return found;
+}
+
+export function flatten(values: NestedNumbers, shape: number[]): number[] {
+  const flat: number[] = [];
+  const visit = (value: NestedNumbers, depth: number): void => {
+    if (typeof value === 'number') {
+      if (depth !== shape.length) throw new ShapeError('data', 'data must be nested evenly: a number stands where an array was expected');
+      flat.push(value);
+      return;
+    }
+    if (!Array.isArray(value)) throw new DTypeError('data', `data must hold numbers, but holds ${describe(value)}`);
+    if (value.length !== shape[depth]) {
+      throw new ShapeError('data', `data must be nested evenly: ${value.length} entries stand where ${shape[depth] ?? 'a number'} were expected`);
+    }
+    for (const entry of value as readonly NestedNumbers[]) visit(entry, depth + 1);
+  };
+  for (let at: NestedNumbers | undefined = values; Array.isArray(at); at = (at as readonly NestedNumbers[])[0]) shape.push(at.length);
+  visit(values, 0);
+  return flat;
+}
+
+export function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
+  const array = arrayTypes[dtype].from(values);
+  if (dtype === 'i32' || dtype === 'u8') {
+    for (let i = 0; i < values.length; i++) {
+      if (array[i] !== values[i]) throw new DataError('data', `data[${i}] is ${values[i]}, which ${dtype} cannot hold`);
+    }
+  }
+  return array;
+}
