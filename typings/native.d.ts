@@ -2,8 +2,9 @@
  * The addon's contract, by hand; test/native/contract.test.ts holds names, order and types of all arguments against what
  * the addon itself declares (native/core/operators).
  *
- * Nothing here checks shapes: lib/ops does, and allocates the outputs. Outputs are overwritten. `null` stands for an absent optional tensor. Dtypes and devices are checked before an operator runs: all
- * tensors of a call are f32, or all f64, on one device; labels are i32. Only lib/native.ts loads the addon.
+ * Nothing here checks shapes: lib/ops does, and allocates the outputs. Outputs are overwritten. `null` stands for an
+ * absent optional tensor. Dtypes and devices are checked before an operator runs: all tensors of a call are f32, or
+ * all f64, on one device; labels are i32. Only lib/native.ts loads the addon.
  *
  * An operator runs on the device of its tensors. On cuda it returns when the work is submitted; `read`, `copy` to the
  * host and `synchronize` wait for it.
