@@ -44,12 +44,15 @@ SN_HD float to_float(Bfloat16 value) { return float_of(std::uint32_t(value.bits)
 // From one element type to another. float64 goes to bfloat16 by way of float32.
 template <typename To, typename From>
 struct Converter {
+  // Of the type, not of the function: nvcc takes no constexpr function of the host in one of both.
+  static constexpr To least = std::numeric_limits<To>::min(), most = std::numeric_limits<To>::max();
+
   static SN_HD_MEMBER To convert(From value) {
     if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
       // Without the fraction; what the type cannot hold becomes its nearest number, a NaN 0.
       if (value != value) return To(0);
-      if (double(value) <= double(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
-      if (double(value) >= double(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+      if (double(value) <= double(least)) return least;
+      if (double(value) >= double(most)) return most;
     }
     return static_cast<To>(value);
   }
