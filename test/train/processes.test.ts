@@ -16,7 +16,7 @@ afterAll(() => rm(compiled, { recursive: true }));
 // 3,500 steps take minutes there; test/devices/moving.test.ts counts the tensors of fewer.
 const unlessEmulated = isEmulated ? test.skip : test;
 
-unlessEmulated('memory after 2,000 steps is what it was after 200: resident to within 2%, tensors exactly', async () => {
+unlessEmulated('memory after 2,000 steps is what it was after 200: resident to within 5%, tensors exactly', async () => {
   // The engine's own memory grows while it compiles, hence a run before. No prefetching, so that the number of tensors
   // does not depend on how far the other thread has come.
   const script = `
@@ -42,8 +42,9 @@ unlessEmulated('memory after 2,000 steps is what it was after 200: resident to w
   `;
   const { resident, tensors } = JSON.parse(await runScript(script)) as { resident: Record<'early' | 'late', number[]>; tensors: number[] };
   expect(tensors).toHaveLength(1);
-  // The least of several readings: the engine gives memory back when it likes.
-  expect(Math.min(...resident.late) / Math.min(...resident.early)).toBeLessThan(1.02);
+  // The least of several readings: the engine gives memory back when it likes, and beside other work by up to 3% less.
+  // A leak of 3 KB a step exceeds 5%; one of a tensor is seen above.
+  expect(Math.min(...resident.late) / Math.min(...resident.early)).toBeLessThan(1.05);
 });
 
 /** Runs a script in a process of its own, in the root of the compiled library, and returns what it prints. */
