@@ -100,7 +100,8 @@ SN_TEST(g_is_saved, "the backward of every g gets its value and slope from what 
       SN_CHECK_BELOW(std::fabs(G::cosine(saved) - s), 1e-14);
       SN_CHECK_BELOW(std::fabs(g.saved_value(saved) - found.value), 1e-14);
       SN_CHECK_BELOW(std::fabs(g.template saved_gradient<false>(saved) - found.slope), 1e-12);
-      SN_CHECK_BELOW(std::fabs(found.slope - slope), 1e-7);
+      // The slope of the square has a corner at 0: there the difference is off by h.
+      SN_CHECK_BELOW(std::fabs(found.slope - slope), 2 * h);
     }
   });
 }
@@ -110,9 +111,11 @@ SN_TEST(g_is_stored, "the constants of every g come back from the block that the
     using G = typename decltype(type)::type;
     constexpr int stride = 3;
     double block[(G::parameters + 1) * stride] = {};
-    for (int o = 0; o < stride; ++o) G::make(0.1 + o).store(block + o, stride);
+    // Volatile: the compiler's own tanh, where it knows k, may differ from the library's in the last bit.
+    volatile double first = 0.1;
+    for (int o = 0; o < stride; ++o) G::make(first + o).store(block + o, stride);
     for (int o = 0; o < stride; ++o) {
-      const auto g = G::make(0.1 + o), loaded = G::load({block, stride}, o);
+      const auto g = G::make(first + o), loaded = G::load({block, stride}, o);
       SN_CHECK(g.value(0.7) == loaded.value(0.7));
       SN_CHECK(g.curvature_gradient(0.7) == loaded.curvature_gradient(0.7));
     }
