@@ -21,18 +21,21 @@ TensorBox& Args::box() {
   return *found;
 }
 
-// A live tensor, on the device of the others.
-Tensor& Args::operand(TensorBox* box) {
+Tensor& Args::live(TensorBox* box) const {
   if (box == nullptr) wrong("a tensor handle");
   if (!box->tensor) throw Error(ErrorCode::disposed, "tensor", "a tensor was used after it had been disposed");
-  Backend& device = box->tensor.backend();
+  return box->tensor;
+}
+
+Tensor& Args::operand(Tensor& tensor) {
+  Backend& device = tensor.backend();
   if (device_ == nullptr) device_ = &device;
   if (device_ != &device) {
     const std::string name = argument_name();
     throw Error(ErrorCode::device, name,
                 name + " is on " + device.name() + ", the tensors before it are on " + device_->name());
   }
-  return box->tensor;
+  return tensor;
 }
 
 Tensor& Args::agreeing(Tensor& tensor) {
@@ -79,7 +82,9 @@ std::vector<Tensor> Args::list(bool may_be_empty) {
   if (length != list_length_ && !(may_be_empty && length == 0)) wrong("as long as the first list of tensors");
   std::vector<Tensor> tensors;
   tensors.reserve(length);
-  for (uint32_t i = 0; i < length; ++i) tensors.push_back(agreeing(operand(handles_.tensor_box(env(), array.Get(i)))));
+  for (uint32_t i = 0; i < length; ++i) {
+    tensors.push_back(agreeing(operand(live(handles_.tensor_box(env(), array.Get(i))))));
+  }
   return tensors;
 }
 

@@ -36,6 +36,8 @@ class Args {
   // The device of the tensors read so far; null before the first.
   Backend* operands_device() const { return device_; }
 
+  // One on any device.
+  Tensor& live_tensor() { return live(handles_.tensor_box(env(), info_[next_++])); }
   TensorBox& box();
   double number();
   bool boolean();
@@ -58,8 +60,9 @@ class Args {
  private:
   [[noreturn]] void wrong(const char* expected) const;
   std::string argument_name() const;
-  Tensor& next_operand() { return operand(handles_.tensor_box(env(), info_[next_++])); }
-  Tensor& operand(TensorBox* box);
+  Tensor& next_operand() { return operand(live_tensor()); }
+  Tensor& operand(Tensor& tensor);     // on the device of the others
+  Tensor& live(TensorBox* box) const;  // what a box holds, not yet released
   Tensor& agreeing(Tensor& tensor);
   std::vector<Tensor> list(bool may_be_empty);
 

@@ -66,11 +66,6 @@ void read(Args& args) {
   from.backend().read(from, matching_bytes(args.value(), from));
 }
 
-const Tensor& tensor_in(const TensorBox& box) {
-  if (!box.tensor) throw Error(ErrorCode::disposed, "tensor", "a tensor was used after it had been disposed");
-  return box.tensor;
-}
-
 void require_same_bytes(const Tensor& from, const Tensor& to) {
   if (from.dtype == to.dtype && from.bytes() == to.bytes()) return;
   throw Error(ErrorCode::shape, "to", "a copy needs two tensors of one size and type");
@@ -78,7 +73,7 @@ void require_same_bytes(const Tensor& from, const Tensor& to) {
 
 // Between devices one of the two is the host's memory.
 void copy(Args& args) {
-  const Tensor &from = tensor_in(args.box()), &to = tensor_in(args.box());
+  const Tensor &from = args.live_tensor(), &to = args.live_tensor();
   require_same_bytes(from, to);
   Backend& cpu = *environment(args.env()).device("cpu");
   if (&from.backend() == &to.backend()) return to.backend().copy(from, to);
