@@ -70,3 +70,8 @@ async function readRun(folder: string, seed: number): Promise<RunResult> {
     seconds: (log.findLast(({ seconds }) => typeof seconds === 'number')?.['seconds'] as number | undefined) ?? 0,
   };
 }
+
+/** Accuracies in percent at the end of the finished runs. */
+export function finalAccuracies({ runs }: CellResult): number[] {
+  return runs.flatMap(({ finished, last }) => (finished && last !== null ? [100 * last] : []));
+}
