@@ -74,7 +74,7 @@ export const lemma2: ComputedExperiment = {
         `${setting} The paper prints G in the lemma; G_S is meant.`,
         'The lemma holds for the Hessian in the directions of the rows, which are all that G_S depends on. In the raw elements of U and ' +
         'V it does not: G_S does not change along the scale, so its second derivatives by cU are those by U divided by c². An ' +
-        'optimizer that keeps raw filters therefore takes smaller steps on the sphere as filters grow. This is why the orthogonality ' +
+        'optimizer that keeps raw filters therefore takes smaller steps on the sphere as filters grow. This fits what training shows: the orthogonality ' +
         'regularizer on raw filters, which holds their lengths near 1, matters for training.',
       ],
     };
