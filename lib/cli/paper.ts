@@ -2,12 +2,13 @@ import type { Command } from 'commander';
 import { loadDataset } from '../data';
 import { paperText } from '../paper/report';
 import { runPaper } from '../paper/run';
+import { type RecipeName, recipeNames } from '../paper/recipe';
 import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../paper/table';
 import { addDataOptions, type DataOptions } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode } from './interrupt';
 import { showLoadProgress } from './loadProgress';
-import { atLeastOne, jsonOption, listOption, numberIn, numberOption } from './options';
+import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
 import { showRunProgress } from './runProgress';
 
@@ -15,6 +16,7 @@ interface PaperCommandOptions extends DataOptions, TrainingDeviceOptions {
   cells: CellName[];
   widths: number[];
   iterations: number;
+  recipe: RecipeName;
   seed: number;
   minutes?: number;
   output: string;
@@ -39,6 +41,7 @@ export function define(command: Command): void {
     .addOption(listOption('--cells <list>', 'cells, as below', requireCellName, defaultCells.join(',')))
     .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne), '64,96,128'))
     .addOption(numberOption('--iterations <count>', 'steps of each cell; the schedule scales with them', atLeastOne, 64_000))
+    .addOption(choiceOption('--recipe <name>', 'paper: what reproduces its numbers; official: the authors\' code to the letter', recipeNames, 'paper'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0))
     .addOption(numberOption('--minutes <number>', 'end with a checkpoint before so much time has passed', { above: 0 }))
     .option('--output <folder>', 'for report, curves, logs and checkpoints', 'runs/paper');
@@ -47,7 +50,7 @@ export function define(command: Command): void {
 }
 
 async function run(options: PaperCommandOptions): Promise<void> {
-  const { cells, widths, iterations, seed, minutes, output, cudaGraph, json, data, source, cache } = options;
+  const { cells, widths, iterations, recipe, seed, minutes, output, cudaGraph, json, data, source, cache } = options;
   const device = useTrainingDevice(options);
   const signal = abortOnInterrupt();
   const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
@@ -57,6 +60,7 @@ async function run(options: PaperCommandOptions): Promise<void> {
     cells,
     widths: widths as [number, number, number],
     iterations,
+    recipe,
     seed,
     device,
     cudaGraph,

@@ -7,6 +7,7 @@ import {
   type Table, textTable,
 } from '../report';
 import { type Machine, machineLine } from '../machine';
+import type { RecipeName } from './recipe';
 import type { PaperCell } from './table';
 
 /** What decides the results of all cells, beside the paper's own setting: `setting.json`. */
@@ -14,6 +15,7 @@ export interface PaperSetting {
   data: string;
   widths: readonly [number, number, number];
   iterations: number;
+  recipe: RecipeName;
   seed: number;
   device: Device;
   precision: MatmulPrecision;
@@ -70,8 +72,8 @@ function reportText(summary: PaperSummary, hasCurves: boolean): string {
   ].join('\n\n') + '\n';
 }
 
-function titleOf({ setting: { data, widths, iterations, seed } }: PaperSummary): string {
-  return `CNN-9 of width ${widths.join('/')} on ${data}, ${formatCount(iterations)} iterations of 128 images, seed ${seed}`;
+function titleOf({ setting: { data, widths, iterations, recipe, seed } }: PaperSummary): string {
+  return `CNN-9 of width ${widths.join('/')} on ${data}, ${formatCount(iterations)} iterations of 128 images, recipe ${recipe}, seed ${seed}`;
 }
 
 function resultTable({ cells }: PaperSummary): Table {

@@ -12,6 +12,7 @@ import type { RunProgress } from './convergence';
 import type { Evaluation } from './convergenceReport';
 import { describeMachine } from '../machine';
 import { type CellResult, type PaperSetting, type PaperSummary, savePaper } from './report';
+import { type RecipeName, recipes } from './recipe';
 import { cellConfig, type CellName, paperCell } from './table';
 import { prepareTraining } from './trainingRun';
 
@@ -22,6 +23,7 @@ export interface PaperOptions {
   widths: readonly [number, number, number];
   /** Steps of each cell; the paper takes 64,000. */
   iterations: number;
+  recipe: RecipeName;
   seed: number;
   /** Default: the default device. */
   device?: Device;
@@ -99,7 +101,7 @@ class Run {
   async train(cell: CellName): Promise<void> {
     if (this.#finished.has(cell)) return;
     const { data, iterations, output, device, cudaGraph, onEvaluation } = this.#options;
-    const config = cellConfig(cell, this.#options);
+    const config = cellConfig(cell, recipes[this.#options.recipe], this.#options);
     const folder = join(output, cell);
     const checkpoint = join(folder, 'last.safetensors');
     const { trainer, dispose } = prepareTraining(config, data, {
@@ -148,10 +150,10 @@ class Run {
   }
 }
 
-function settingOf({ data, widths, iterations, seed }: PaperOptions, device: Device): PaperSetting {
+function settingOf({ data, widths, iterations, recipe, seed }: PaperOptions, device: Device): PaperSetting {
   const precision = device === 'cuda' ? matmulPrecision() : 'fp32';
   modelConfig({ network: 'cnn', depth: 9, classes: data.train.classes.length, widths: [...widths] });
-  return { data: data.train.name.replace(/ train$/, ''), widths, iterations, seed, device, precision };
+  return { data: data.train.name.replace(/ train$/, ''), widths, iterations, recipe, seed, device, precision };
 }
 
 /** Makes the folder one of this setting. */

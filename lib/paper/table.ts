@@ -1,6 +1,6 @@
 import { OptionError } from '../errors';
 import type { ConvolutionConfig, HeadConfig } from '../models';
-import { paperRecipe } from './recipe';
+import { type Recipe, withRecipe } from './recipe';
 import type { TrainingConfig } from './trainingRun';
 
 // Table 1 of the paper: CNN-9 on CIFAR-10, the operator of its convolutions by the loss.
@@ -116,17 +116,17 @@ export function paperCell(name: CellName): PaperCell {
 /** How the paper trains a cell; the schedule is in proportion where the iterations are not its 64,000. */
 export function cellConfig(
   name: CellName,
+  recipe: Recipe,
   { widths, iterations, seed }: { widths: readonly [number, number, number]; iterations: number; seed: number },
 ): TrainingConfig {
   const [operator, loss] = partsOf(name);
   const { convolution } = operators[operator];
-  return {
+  return withRecipe(recipe, {
     model: { network: 'cnn', depth: 9, widths: [...widths], convolution, head: losses[loss].head },
     iterations,
     batchSize: 128,
-    ...paperRecipe(convolution),
     seed,
-  };
+  });
 }
 
 function partsOf(name: CellName): [PaperOperator, PaperLoss] {

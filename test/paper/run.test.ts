@@ -1,8 +1,10 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { modelConfig } from '../../lib/models/registry';
 import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import { paperText } from '../../lib/paper/report';
+import { recipes } from '../../lib/paper/recipe';
 import { cellConfig, defaultCells, paperCell, paperLosses, paperOperators, requireCellName } from '../../lib/paper/table';
 import { paperMilestones } from '../../lib/paper/trainingRun';
 import { logCurve, readLog } from '../../lib/report';
@@ -20,7 +22,7 @@ afterEach(async () => {
 const data = { train: toyImages('toy train', 256), test: toyImages('toy test', 40) };
 const cells = ['original/softmax', 'sigmoid-0.3/ga-softmax'] as const;
 const options = (output: string): PaperOptions => ({
-  data, cells, widths: [4, 4, 4], iterations: 10, seed: 1, output: join(folder, output),
+  data, cells, widths: [4, 4, 4], iterations: 10, recipe: 'paper', seed: 1, output: join(folder, output),
 });
 
 /** What training has left of a cell: losses, evaluations, and all tensors of the checkpoint. */
@@ -42,12 +44,27 @@ test('the table has the accuracies that the text of the paper names', () => {
   expect(() => requireCellName('cells', 'constructor/softmax')).toThrow(/^cells must list/);
 });
 
+const paperSetting = { widths: [64, 96, 128], iterations: 64_000, seed: 0 } as const;
+
 test('baselines get weight decay alone, SphereNets orthogonality, all of them the schedule of the paper', () => {
-  const setting = { widths: [64, 96, 128], iterations: 64_000, seed: 0 } as const;
-  const [baseline, sphere] = defaultCells.slice(0, 2).map((cell) => cellConfig(cell, setting));
+  const [baseline, sphere] = defaultCells.slice(0, 2).map((cell) => cellConfig(cell, recipes.paper, paperSetting));
   expect(baseline).toMatchObject({ model: { convolution: 'plain' }, orthogonality: 0, weightDecay: 5e-4, batchSize: 128 });
-  expect(sphere).toMatchObject({ model: { convolution: { operator: 'sigmoid', k: 0.3 } }, orthogonality: 1e-4, augment: 'flip' });
+  expect(sphere).toMatchObject({
+    model: { convolution: { operator: 'sigmoid', k: 0.3 } }, orthogonality: 1e-4, normalizedFilters: false, augment: 'flip',
+  });
   expect(baseline.milestones ?? paperMilestones(baseline.iterations)).toEqual([34_000, 54_000]);
+});
+
+test("the official recipe sets what the authors' code sets, in whatever part of the network it lies", () => {
+  const [baseline, sphere] = defaultCells.slice(0, 2).map((cell) => modelConfig({
+    classes: 10, ...cellConfig(cell, recipes.official, paperSetting).model,
+  }));
+  expect(baseline).toMatchObject({
+    convolution: 'plain', batchNorm: { momentum: 1e-3, eps: 1e-3 }, head: { loss: 'softmax', labelSmoothing: 0.01 },
+  });
+  expect(sphere).toMatchObject({
+    convolution: { operator: 'sigmoid', k: 0.3, normGuard: { kind: 'add', eps: 1e-4 } }, head: { labelSmoothing: 0.01 },
+  });
 });
 
 test('a run leaves a table, curves, and log and checkpoint of every cell', async () => {
