@@ -6,6 +6,7 @@ import { DataError, OptionError } from '../errors';
 import { type ComputedExperiment, type Experiment, type PresetName, presetNames, type TrainedExperiment } from '../paper/experiment';
 import { experiments, requireExperiment } from '../paper/experiments';
 import { computedText, paperText, saveComputed } from '../paper/report';
+import { type RecipeName, recipeNames } from '../paper/recipe';
 import { runPaper } from '../paper/run';
 import { formatCount, textTable } from '../report';
 import { addSourceOptions, type SourceOptions } from './dataOptions';
@@ -22,6 +23,7 @@ interface PaperCommandOptions extends SourceOptions, TrainingDeviceOptions {
   seeds?: number[];
   widths?: number[];
   iterations?: number;
+  recipe: RecipeName;
   data?: DatasetName;
   minutes?: number;
   output?: string;
@@ -47,6 +49,7 @@ export function define(command: Command): void {
     .addOption(listOption('--seeds <list>', 'of weights, order and augmentation; one run for each', numberIn({ min: 0, integer: true })))
     .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne)))
     .addOption(numberOption('--iterations <count>', 'steps of each training run; the schedule scales with them', atLeastOne))
+    .addOption(choiceOption('--recipe <name>', "paper: what reproduces its numbers; official: the authors' code to the letter", recipeNames, 'paper'))
     .addOption(choiceOption('--data <name>', "instead of the experiment's data set", datasetNames))
     .addOption(numberOption('--minutes <number>', 'end with a checkpoint before so much time has passed', { above: 0 }))
     .option('--output <folder>', 'for report, curves, logs and checkpoints (default: runs/paper/EXPERIMENT-PRESET)');
@@ -77,6 +80,7 @@ async function train(experiment: TrainedExperiment, options: PaperCommandOptions
     seeds: options.seeds,
     widths: options.widths as [number, number, number] | undefined,
     iterations: options.iterations,
+    recipe: options.recipe,
     device,
     cudaGraph: options.cudaGraph,
     output,

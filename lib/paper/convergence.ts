@@ -8,7 +8,7 @@ import type { Point } from '../report';
 import { evaluate, type FitResult, type TrainRecord } from '../train';
 import { type ConvergenceSummary, type Evaluation, type NetworkCurve, saveConvergence } from './convergenceReport';
 import { describeMachine } from '../machine';
-import { paperRecipe } from './recipe';
+import { recipes, withRecipe } from './recipe';
 import { prepareTraining, type TrainingConfig } from './trainingRun';
 
 /** A twin: all but the convolutions is the same. */
@@ -112,13 +112,12 @@ async function trainTwin(twin: Twin, index: number, options: ConvergenceOptions)
 }
 
 function twinConfig({ convolution }: Twin, { widths, loss, iterations, batchSize, seed }: ConvergenceOptions): TrainingConfig {
-  return {
+  return withRecipe(recipes.paper, {
     model: { network: 'cnn', depth: 9, widths, convolution, head: { loss } },
     iterations,
     batchSize,
-    ...paperRecipe(convolution),
     seed,
-  };
+  });
 }
 
 /** Callbacks that tell where the whole run stands. */

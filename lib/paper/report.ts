@@ -58,12 +58,13 @@ export async function saveComputed({ title, shows }: ComputedExperiment, compute
   await writeFile(join(folder, 'report.md'), parts.join('\n\n') + '\n');
 }
 
-function settingLine({ setting: { preset, data, widths, iterations, images, testImages, device } }: PaperSummary): string {
+function settingLine({ setting: { preset, data, widths, iterations, recipe, images, testImages, device } }: PaperSummary): string {
   return [
     `Preset ${preset}`,
     ...(data ? [`on ${data}`] : []),
     ...(widths ? [`filters ${widths.join('/')}`] : []),
     `${formatCount(iterations)} iterations`,
+    ...(recipe === 'paper' ? [] : [`recipe ${recipe}`]),
     ...(images ? [`${formatCount(images)} training images`] : []),
     ...(testImages ? [`${formatCount(testImages)} test images`] : []),
     device,

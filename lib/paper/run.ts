@@ -9,7 +9,7 @@ import { describeMachine } from '../machine';
 import { modelConfig } from '../models/registry';
 import type { EvalRecord, TrainRecord } from '../train';
 import type { Cell, Preset, PresetName, TrainedExperiment } from './experiment';
-import { paperRecipe } from './recipe';
+import { type RecipeName, recipes, withRecipe } from './recipe';
 import { type PaperSummary, savePaper } from './report';
 import { type CellResult, checkpointOf, divergenceFile, readResults, runFolder } from './results';
 import { prepareTraining, type TrainingConfig } from './trainingRun';
@@ -52,6 +52,8 @@ export interface PaperOptions {
   widths?: readonly [number, number, number];
   /** Steps of each training run; the schedule scales with them. Default: those of the preset. */
   iterations?: number;
+  /** Default: `paper`. */
+  recipe?: RecipeName;
   /** Default: the default device. */
   device?: Device;
   cudaGraph?: boolean;
@@ -77,6 +79,7 @@ export interface PaperSetting {
   /** Null where each cell names its own. */
   widths: readonly number[] | null;
   iterations: number;
+  recipe: RecipeName;
   /** Training images, and test images; null for all. */
   images: number | null;
   testImages: number | null;
@@ -134,7 +137,7 @@ function cellsOf({ name }: TrainedExperiment, preset: Preset, chosen = preset.ch
 }
 
 function settingOf(options: PaperOptions, preset: Preset, cells: readonly Cell[], device: Device): PaperSetting {
-  const { experiment, data = null, iterations = preset.iterations, widths } = options;
+  const { experiment, data = null, iterations = preset.iterations, recipe = 'paper', widths } = options;
   if (widths && cells.every(({ model }) => model.widths)) {
     throw new OptionError('widths', `widths belong to each cell of ${experiment.name}, so they cannot be given`);
   }
@@ -144,6 +147,7 @@ function settingOf(options: PaperOptions, preset: Preset, cells: readonly Cell[]
     data,
     widths: widths ?? preset.widths ?? null,
     iterations: requireNumber('iterations', iterations, { min: 1, integer: true }),
+    recipe,
     images: preset.images ?? null,
     testImages: preset.testImages ?? null,
     device,
@@ -156,16 +160,15 @@ function requireNetwork(cell: Cell, setting: PaperSetting): void {
   modelConfig({ ...trainingConfig(cell, setting, 0).model, classes: 10 });
 }
 
-/** How the paper trains a cell; the schedule is in proportion where the iterations are not the paper's. */
-function trainingConfig({ model, training }: Cell, { widths, iterations }: PaperSetting, seed: number): TrainingConfig {
-  return {
+/** How a cell is trained; the schedule is in proportion where the iterations are not the paper's. */
+function trainingConfig({ model, training }: Cell, { widths, iterations, recipe }: PaperSetting, seed: number): TrainingConfig {
+  return withRecipe(recipes[recipe], {
+    batchSize: 128,
+    ...training,
     model: { ...(widths && { widths: [...widths] as [number, number, number] }), ...model },
     iterations,
-    batchSize: 128,
-    ...paperRecipe(model.convolution ?? 'plain'),
-    ...training,
     seed,
-  };
+  });
 }
 
 /** What all training runs have in common: how far they are, and when to stop. */

@@ -38,8 +38,12 @@ export interface TrainingConfig {
   optimizer: OptimizerName;
   /** L2 penalty on the weights of plain layers. */
   weightDecay: number;
+  /** L2 penalty on gamma and beta of BatchNorm. */
+  normDecay: number;
   /** Coefficient of the orthogonality penalty on SphereConv filters; 0 for none. */
   orthogonality: number;
+  /** Whether that penalty sees the directions of the filters only. */
+  normalizedFilters: boolean;
   augment: AugmentationName;
   seed: number;
 }
@@ -65,7 +69,7 @@ export function paperMilestones(iterations: number): number[] {
  * @throws {OptionError} naming the option at fault.
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
-  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize } = config;
+  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, orthogonality, normalizedFilters } = config;
   const augment = augmentations[requireOneOf('augment', config.augment, augmentationNames)];
   const { channels, height, classes } = train;
   const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
@@ -74,7 +78,8 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
     model,
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
-    regularizer: config.orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: config.orthogonality }) : undefined,
+    regularizer:
+      orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: orthogonality, normalized: normalizedFilters }) : undefined,
     loader: new DataLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,
@@ -86,6 +91,7 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
   return { model, trainer, dispose };
 }
 
-function makeOptimizer({ optimizer, learningRate, weightDecay }: TrainingConfig, model: Classifier): Optimizer {
-  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](parameterGroups(model, { weightDecay }), learningRate);
+function makeOptimizer({ optimizer, learningRate, weightDecay, normDecay }: TrainingConfig, model: Classifier): Optimizer {
+  const groups = parameterGroups(model, { weightDecay, normDecay });
+  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](groups, learningRate);
 }
