@@ -31,6 +31,11 @@ test('experiments have distinct names, and an unknown one is refused with the li
   expect(() => requireExperiment('table9')).toThrow(/^experiment must be one of .*table1.*, but got "table9"$/);
 });
 
+test('the map of the paper names every experiment', async () => {
+  const map = await readFile(join(__dirname, '..', '..', 'docs', 'paper.md'), 'utf8');
+  for (const { name } of experiments) expect(map).toMatch(new RegExp(`^\\| .* \`.*\\b${name}\`.* \\|`, 'm'));
+});
+
 describe.each(byName(trained))('%s', (_, experiment) => {
   test.each(presetNames)('%s: cells fit together, and their networks can be made', (name) => {
     const { cells, chosen = [], widths, seeds, minutes = 0 } = experiment.presets[name];

@@ -6,6 +6,7 @@ import { paperText } from '../../lib/paper/report';
 import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import { logCurve, readLog } from '../../lib/report';
 import { readSafetensors } from '../../lib/train';
+import { hasCuda } from '../support/device';
 import { toyImages } from '../support/toyImages';
 
 let folder: string;
@@ -79,6 +80,15 @@ test('a run leaves a table, curves, and log, checkpoint and setting of every cel
   const row = `| 92.00 | ${sign(sphere - 92)} | ${sign(sphere - plain)} | +1.50 |`;
   expect(await readFile(join(run, 'report.md'), 'utf8')).toContain(row);
   expect(paperText(toy, summary)).toMatch(/^Original Conv +Softmax +10 .* 90\.50 /m);
+});
+
+const withCuda = hasCuda ? test : test.skip;
+
+withCuda('a run on cuda says so in summary and logs', async () => {
+  const summary = await runPaper({ ...options('run'), cells: [cells[1].name], iterations: 2, device: 'cuda' });
+  expect(summary.machine.gpu).toMatchObject({ name: expect.any(String) as string, precision: 'fp32' });
+  const [start] = await readLog(join(folder, 'run', cells[1].name, 'seed-1', 'log.jsonl'));
+  expect(start).toMatchObject({ event: 'start', device: 'cuda' });
 });
 
 test('stopped and run again it gives the results of an uninterrupted run', async () => {
