@@ -1,23 +1,22 @@
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import type { DatasetInfo } from './batchLoader';
 
 /** Labelled images in memory. Made by {@link imageDataset} or a loader; the arrays are shared, never copied. */
-export interface ImageDataset {
-  readonly name: string;
+export interface ImageDataset extends DatasetInfo {
   /** Pixels 0..255 of shape [count, height, width, channels], row-major. */
   readonly images: Uint8Array;
   /** Class of each image, 0..classes.length-1, of shape [count]. */
   readonly labels: Int32Array;
-  /** Number of images, at least 1. */
-  readonly count: number;
   /** Pixels. */
   readonly height: number;
   /** Pixels. */
   readonly width: number;
   /** 1 for grey, 3 for red, green, blue. */
   readonly channels: number;
-  /** Name of each class. */
-  readonly classes: readonly string[];
 }
+
+/** What loaders are made of. */
+export type Dataset = ImageDataset;
 
 /** A training set and its test set. */
 export interface DatasetSplits {
