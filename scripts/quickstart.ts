@@ -1,13 +1,11 @@
 // The options of ./scripts/quickstart; the work is done by lib/paper/convergence.ts.
-import { addDataOptions, type DataOptions } from '../lib/cli/dataOptions';
+import { addDataOptions, type DataOptions, loadData } from '../lib/cli/dataOptions';
 import { deviceOption, useDevice } from '../lib/cli/deviceOptions';
 import { abortOnInterrupt, interruptedCode } from '../lib/cli/interrupt';
-import { showLoadProgress } from '../lib/cli/loadProgress';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from '../lib/cli/options';
 import { printResult } from '../lib/cli/output';
 import { newProgram, runProgram } from '../lib/cli/program';
 import { showRunProgress } from '../lib/cli/runProgress';
-import { loadDataset } from '../lib/data';
 import type { DeviceChoice } from '../lib/device';
 import { type ConvergenceOptions, runConvergence } from '../lib/paper/convergence';
 import { convergenceText } from '../lib/paper/convergenceReport';
@@ -37,10 +35,11 @@ addDataOptions(program)
   .addHelpText('after', examples)
   .action(run);
 
-async function run({ data, source, cache, device: choice, json, ...settings }: Options): Promise<void> {
+async function run(options: Options): Promise<void> {
+  const { device: choice, json, ...settings } = options;
   const device = useDevice({ device: choice });
   const signal = abortOnInterrupt();
-  const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const splits = await loadData(options);
   const progress = showRunProgress();
   const summary = await runConvergence({ ...settings, data: splits, device, signal, ...progress }).finally(() => { progress.stop(); });
   if (!summary) {

@@ -1,12 +1,10 @@
 import type { Command } from 'commander';
-import { loadDataset } from '../data';
 import { paperText } from '../paper/report';
 import { runPaper } from '../paper/run';
 import { type CellName, defaultCells, paperLosses, paperOperators, requireCellName } from '../paper/table';
-import { addDataOptions, type DataOptions } from './dataOptions';
+import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode } from './interrupt';
-import { showLoadProgress } from './loadProgress';
 import { atLeastOne, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
 import { showRunProgress } from './runProgress';
@@ -47,10 +45,10 @@ export function define(command: Command): void {
 }
 
 async function run(options: PaperCommandOptions): Promise<void> {
-  const { cells, widths, iterations, seed, minutes, output, cudaGraph, json, data, source, cache } = options;
+  const { cells, widths, iterations, seed, minutes, output, cudaGraph, json } = options;
   const device = useTrainingDevice(options);
   const signal = abortOnInterrupt();
-  const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const splits = await loadData(options);
   const progress = showRunProgress();
   const summary = await runPaper({
     data: splits,

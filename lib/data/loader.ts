@@ -101,8 +101,3 @@ export class DataLoader extends BatchLoader<ImageDataset> {
     };
   }
 }
-
-/** Batches of all images of a test set, in order. */
-export function evaluationLoader(dataset: ImageDataset, batchSize: number): DataLoader {
-  return new DataLoader(dataset, { batchSize: Math.min(batchSize, dataset.count) });
-}

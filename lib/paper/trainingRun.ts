@@ -1,19 +1,9 @@
-import { type Augmentation, DataLoader, type DatasetSplits } from '../data';
+import { type AugmentationName, type DatasetSplits, trainingLoader } from '../data';
 import { requireOneOf } from '../errors';
 import { OrthogonalityRegularizer } from '../losses';
 import { type Classifier, createModel, type ModelOptions } from '../models';
 import { Adam, type Optimizer, type ParameterGroup, parameterGroups, SGD, StepSchedule } from '../optim';
 import { Trainer, type TrainerOptions } from '../train';
-
-/** `full` is CIFAR-10+: 4 pixels of padding, a random crop and a random left-right flip. */
-const augmentations = {
-  none: {},
-  flip: { flipHorizontal: true },
-  full: { padding: 4, flipHorizontal: true },
-} as const satisfies Record<string, Augmentation>;
-
-export type AugmentationName = keyof typeof augmentations;
-export const augmentationNames = Object.keys(augmentations) as AugmentationName[];
 
 const optimizers = {
   adam: (groups, learningRate) => new Adam(groups, { learningRate }),
@@ -65,8 +55,7 @@ export function paperMilestones(iterations: number): number[] {
  * @throws {OptionError} naming the option at fault.
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
-  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize } = config;
-  const augment = augmentations[requireOneOf('augment', config.augment, augmentationNames)];
+  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, augment } = config;
   const { channels, height, classes } = train;
   const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
   const optimizer = makeOptimizer(config, model);
@@ -75,7 +64,7 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
     regularizer: config.orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: config.orthogonality }) : undefined,
-    loader: new DataLoader(train, { batchSize, seed, augment }),
+    loader: trainingLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,
   });
