@@ -9,10 +9,9 @@ import { computedText, paperText, saveComputed } from '../paper/report';
 import { type RecipeName, recipeNames } from '../paper/recipe';
 import { runPaper } from '../paper/run';
 import { formatCount, textTable } from '../report';
-import { addSourceOptions, type SourceOptions } from './dataOptions';
+import { addSourceOptions, datasetOptions, type SourceOptions } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode } from './interrupt';
-import { showLoadProgress } from './loadProgress';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
 import { showRunProgress } from './runProgress';
@@ -47,7 +46,7 @@ export function define(command: Command): void {
     .addOption(choiceOption('--preset <name>', "mini: ten minutes on two CPU cores; paper: the paper's setting", presetNames, 'mini'))
     .addOption(listOption('--cells <list>', 'cells of the experiment, or all (default: those that tell most)', (_, text) => text))
     .addOption(listOption('--seeds <list>', 'of weights, order and augmentation; one run for each', numberIn({ min: 0, integer: true })))
-    .addOption(listOption('--widths <list>', 'filters of the three stages', numberIn(atLeastOne)))
+    .addOption(listOption('--widths <list>', 'filters of the stages', numberIn(atLeastOne)))
     .addOption(numberOption('--iterations <count>', 'steps of each training run; the schedule scales with them', atLeastOne))
     .addOption(choiceOption('--recipe <name>', "paper: what reproduces its numbers; official: the authors' code to the letter", recipeNames, 'paper'))
     .addOption(choiceOption('--data <name>', "instead of the experiment's data set", datasetNames))
@@ -67,18 +66,18 @@ async function run(name: string | undefined, options: PaperCommandOptions, comma
 }
 
 async function train(experiment: TrainedExperiment, options: PaperCommandOptions): Promise<void> {
-  const { preset, source, cache, minutes, json, output = join('runs', 'paper', `${experiment.name}-${preset}`) } = options;
+  const { preset, minutes, json, output = join('runs', 'paper', `${experiment.name}-${preset}`) } = options;
   const device = useTrainingDevice(options);
   const signal = abortOnInterrupt();
   const progress = showRunProgress();
   const summary = await runPaper({
     experiment,
     preset,
-    load: (data) => loadDataset(data, { source, cache, onProgress: showLoadProgress() }),
+    load: (data) => loadDataset(data, datasetOptions(options)),
     data: options.data,
     cells: options.cells,
     seeds: options.seeds,
-    widths: options.widths as [number, number, number] | undefined,
+    widths: options.widths,
     iterations: options.iterations,
     recipe: options.recipe,
     device,

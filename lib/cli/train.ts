@@ -1,19 +1,16 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { evaluationLoader, loadDataset } from '../data';
+import { type AugmentationName, augmentationNames, evaluationLoader } from '../data';
 import { OptionError } from '../errors';
 import { type ConvolutionConfig, learnables, networkNames } from '../models';
 import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
-import {
-  augmentationNames, type AugmentationName, type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig,
-} from '../paper/trainingRun';
+import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import type { FitResult } from '../train';
-import { addDataOptions, type DataOptions } from './dataOptions';
+import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
-import { showLoadProgress } from './loadProgress';
 import { addLossOptions, headConfig, type LossOptions } from './lossOptions';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
@@ -57,6 +54,7 @@ Examples:
   $ spherenet train --loss ga-softmax --margin 4 --output runs/ga
   $ spherenet train --convolution plain --widths 16,32,48 --iterations 2000
   $ spherenet train --data mnist --network cnn3 --learnable layer --augment none
+  $ spherenet train --data folder --source ~/pets --image-size 64 --augment random-resized
   $ spherenet train --output runs/ga --resume runs/ga/last.safetensors`;
 
 export function define(command: Command): void {
@@ -90,7 +88,7 @@ function addOptimizationOptions(command: Command): void {
     .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
     .addOption(numberOption('--orthogonality <number>', 'penalty on SphereConv filters (default: 1e-4)', { min: 0 }))
     .option('--normalized-filters', 'that penalty sees directions only, and lets the lengths go')
-    .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops', augmentationNames, 'flip'))
+    .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
 
@@ -108,8 +106,8 @@ async function run(options: TrainOptions & LossOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const { data, source, cache, evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
-  const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const { evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
+  const splits = await loadData(options);
   const { trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
     evalEvery,

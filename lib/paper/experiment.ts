@@ -1,4 +1,4 @@
-import type { DatasetName } from '../data';
+import type { DatasetName, DatasetSplits } from '../data';
 import type { Panel, Table } from '../report';
 import type { CellResult } from './results';
 import type { TrainingConfig } from './trainingRun';
@@ -16,7 +16,9 @@ export interface Cell {
   /** Without widths it takes those of the preset. */
   readonly model: TrainingConfig['model'];
   /** Where it differs from the recipe. */
-  readonly training?: Partial<Omit<TrainingConfig, 'model' | 'iterations' | 'seed'>>;
+  readonly training?: Partial<Omit<TrainingConfig, 'model' | 'iterations' | 'seed' | 'milestones'>>;
+  /** Shares of the iterations after which the learning rate is divided by 10. Default: those of CIFAR-10. */
+  readonly milestones?: readonly number[];
   /** Default: CIFAR-10. */
   readonly data?: DatasetName;
   /** Train on so many images, the first ones. Default: those of the preset. */
@@ -36,8 +38,8 @@ export interface Preset {
   readonly cells: readonly Cell[];
   /** Those that run when the user names none. Default: all. */
   readonly chosen?: readonly string[];
-  /** Filters of the three stages, for cells that do not name their own. */
-  readonly widths?: readonly [number, number, number];
+  /** Filters of the stages, for cells that do not name their own. */
+  readonly widths?: readonly number[];
   /** Steps of each training run. */
   readonly iterations: number;
   readonly seeds: readonly number[];
@@ -45,6 +47,8 @@ export interface Preset {
   readonly images?: number;
   /** Evaluate on so many test images, the first ones. Default: all. */
   readonly testImages?: number;
+  /** Makes the data set of all cells itself, in the output folder, where the user names no other one. */
+  readonly makeData?: (load: (name: DatasetName) => Promise<DatasetSplits>, output: string) => Promise<DatasetSplits>;
   /** About how long it takes on two CPU cores. Default: nobody would run it there. */
   readonly minutes?: number;
 }

@@ -187,7 +187,10 @@ interface Curves {
   name: string;
   panel: string;
   loss: Curve;
+  /** Or the error. */
   accuracy: Curve;
+  /** The same with the five likeliest classes; empty where there are ten classes or fewer. */
+  top5: Curve;
 }
 
 /** Of the cells that have begun. */
@@ -201,6 +204,7 @@ async function curvesOf({ metric }: TrainedExperiment, { cells }: PaperSummary, 
       panel,
       loss: overSeeds(logs.map((log) => binnedMean(logCurve(log, 'train', 'loss'), curvePoints))),
       accuracy: overSeeds(logs.map((log) => logCurve(log, 'eval', 'accuracy').map(percent))),
+      top5: overSeeds(logs.map((log) => logCurve(log, 'eval', 'top5').map(percent))),
     };
   }));
 }
@@ -225,12 +229,15 @@ function curvePanels({ metric }: TrainedExperiment, curves: readonly Curves[]): 
       members.slice(row * curvesAPanel, (row + 1) * curvesAPanel),
     );
     const suffix = panel === '' ? '' : `, ${panel}`;
-    const [quality, unit] = metric === 'error' ? ['Error', 'Error (%)'] : ['Accuracy', 'Accuracy (%)'];
+    const quality = metric === 'error' ? 'Error' : 'Accuracy';
     return rows.flatMap((row): Panel[] => {
-      const seriesOf = (kind: 'loss' | 'accuracy') => row.map((each) => ({ name: each.name, ...each[kind] }));
+      const chart = (title: string, yLabel: string, kind: 'loss' | 'accuracy' | 'top5'): Panel => ({
+        kind: 'line', title: `${title}${suffix}`, xLabel: 'Iteration', yLabel, series: row.map((each) => ({ name: each.name, ...each[kind] })),
+      });
       return [
-        { kind: 'line', title: `Training loss${suffix}`, xLabel: 'Iteration', yLabel: 'Loss', series: seriesOf('loss') },
-        { kind: 'line', title: `${quality} on test images${suffix}`, xLabel: 'Iteration', yLabel: unit, series: seriesOf('accuracy') },
+        chart('Training loss', 'Loss', 'loss'),
+        chart(`${quality} on test images`, `${quality} (%)`, 'accuracy'),
+        ...(row.some(({ top5 }) => top5.points.length > 0) ? [chart(`Top 5 ${quality.toLowerCase()} on test images`, `${quality} (%)`, 'top5')] : []),
       ];
     });
   });

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { type DatasetName, type DatasetSplits, evaluationLoader, type ImageDataset, subset } from '../data';
+import { type Dataset, type DatasetName, type DatasetSplits, evaluationLoader, subset } from '../data';
 import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision } from '../device';
 import { DataError, describe, OptionError, requireNumber } from '../errors';
 import { describeMachine } from '../machine';
@@ -12,7 +12,7 @@ import type { Cell, Preset, PresetName, TrainedExperiment } from './experiment';
 import { type RecipeName, recipes, withRecipe } from './recipe';
 import { type PaperSummary, savePaper } from './report';
 import { type CellResult, checkpointOf, divergenceFile, readResults, runFolder } from './results';
-import { prepareTraining, type TrainingConfig } from './trainingRun';
+import { milestonesAt, prepareTraining, type TrainingConfig } from './trainingRun';
 
 /** Where a run of several networks stands. */
 export interface RunProgress {
@@ -49,7 +49,7 @@ export interface PaperOptions {
   /** The cells are trained with the first one, then with the second one, and so on. Default: those of the preset. */
   seeds?: readonly number[];
   /** For cells that do not name their own. Default: those of the preset. */
-  widths?: readonly [number, number, number];
+  widths?: readonly number[];
   /** Steps of each training run; the schedule scales with them. Default: those of the preset. */
   iterations?: number;
   /** Default: `paper`. */
@@ -113,6 +113,7 @@ export async function runPaper(options: PaperOptions): Promise<PaperSummary> {
   for (const cell of cells) requireNetwork(cell, setting);
   await claim(join(output, 'setting.json'), setting, output);
   const run = new Run(options, setting, seeds, await readResults(cells, seeds, output));
+  await run.loadData(cells);
   for (const seed of seeds) {
     for (const cell of cells) {
       if (!run.stopped) await run.train(cell, seed);
@@ -161,11 +162,13 @@ function requireNetwork(cell: Cell, setting: PaperSetting): void {
 }
 
 /** How a cell is trained; the schedule is in proportion where the iterations are not the paper's. */
-function trainingConfig({ model, training }: Cell, { widths, iterations, recipe }: PaperSetting, seed: number): TrainingConfig {
+function trainingConfig({ model, training, milestones }: Cell, { widths, iterations, recipe }: PaperSetting, seed: number): TrainingConfig {
   return withRecipe(recipes[recipe], {
     batchSize: 128,
     ...training,
-    model: { ...(widths && { widths: [...widths] as [number, number, number] }), ...model },
+    ...(milestones && { milestones: milestonesAt(milestones, iterations) }),
+    // The network itself says so where there are not as many widths as it has stages.
+    model: { ...(widths && { widths: [...widths] }), ...model } as TrainingConfig['model'],
     iterations,
     seed,
   });
@@ -175,7 +178,7 @@ function trainingConfig({ model, training }: Cell, { widths, iterations, recipe 
 class Run {
   readonly #options: PaperOptions;
   readonly #setting: PaperSetting;
-  readonly #several: boolean;
+  readonly #seeds: readonly number[];
   readonly #deadline = new AbortController();
   readonly #signal: AbortSignal;
   readonly #started = performance.now();
@@ -192,7 +195,7 @@ class Run {
   constructor(options: PaperOptions, setting: PaperSetting, seeds: readonly number[], results: readonly CellResult[]) {
     this.#options = options;
     this.#setting = setting;
-    this.#several = seeds.length > 1;
+    this.#seeds = seeds;
     const { signal, output } = options;
     this.#signal = signal ? AbortSignal.any([signal, this.#deadline.signal]) : this.#deadline.signal;
     const finished = results.flatMap(({ name, runs }) =>
@@ -212,11 +215,10 @@ class Run {
     const { iterations } = this.#setting;
     const folder = runFolder(output, cell.name, seed);
     const config = trainingConfig(cell, this.#setting, seed);
-    const dataset = this.#options.data ?? cell.data ?? 'cifar10';
-    await claim(join(folder, 'config.json'), { dataset, ...config }, output);
+    await claim(join(folder, 'config.json'), { dataset: this.#datasetOf(cell), ...config }, output);
     if (this.#finished.has(folder)) return;
-    const { train, test } = await this.#load(dataset, cell);
-    const network = this.#several ? `${cell.name}, seed ${seed}` : cell.name;
+    const { train, test } = await this.#dataOf(cell);
+    const network = this.#seeds.length > 1 ? `${cell.name}, seed ${seed}` : cell.name;
     const checkpoint = checkpointOf(folder);
     const { trainer, dispose } = prepareTraining(config, { train, test }, {
       evalLoader: evaluationLoader(test, config.batchSize),
@@ -247,12 +249,25 @@ class Run {
     }
   }
 
-  async #load(name: DatasetName, { images }: Cell): Promise<DatasetSplits> {
-    const splits = this.#data.get(name) ?? this.#options.load(name);
+  /** Of all that is to be trained: what is missing is better known now than after hours. */
+  async loadData(cells: readonly Cell[]): Promise<void> {
+    const open = cells.filter(({ name }) => this.#seeds.some((seed) => !this.#finished.has(runFolder(this.#options.output, name, seed))));
+    for (const cell of open) await this.#dataOf(cell);
+  }
+
+  #datasetOf(cell: Cell): DatasetName {
+    return this.#options.data ?? cell.data ?? 'cifar10';
+  }
+
+  async #dataOf(cell: Cell): Promise<DatasetSplits> {
+    const { load, data, experiment, preset, output } = this.#options;
+    const { makeData } = experiment.presets[preset];
+    const name = this.#datasetOf(cell);
+    const splits = this.#data.get(name) ?? (makeData && data === undefined ? makeData(load, output) : load(name));
     this.#data.set(name, splits);
     const { train, test } = await splits;
-    const { images: shared, testImages } = this.#setting;
-    return { train: firstImages(train, images ?? shared), test: firstImages(test, testImages) };
+    const { images, testImages } = this.#setting;
+    return { train: firstImages(train, cell.images ?? images), test: firstImages(test, testImages) };
   }
 
   #stepCallbacks(network: string) {
@@ -278,7 +293,7 @@ class Run {
   }
 }
 
-function firstImages(dataset: ImageDataset, count: number | null): ImageDataset {
+function firstImages(dataset: Dataset, count: number | null): Dataset {
   return count === null || count >= dataset.count ? dataset : subset(dataset, 0, count);
 }
 

@@ -1,4 +1,4 @@
-import type { Batch } from '../data/loader';
+import type { Batch } from '../data';
 import type { Device } from '../device';
 import { DataError, OptionError } from '../errors';
 import type { Parameter } from '../nn';

@@ -55,7 +55,7 @@ test('without a name, the experiments are listed with what they show and cost', 
   const { code, stdout } = await runCli(['paper']);
   expect(code).toBe(0);
   for (const { name, title, shows } of experiments) {
-    expect(stdout).toMatch(new RegExp(`^${name} .* ${title.replaceAll(/[()]/g, '\\$&')}$`, 'm'));
+    expect(stdout).toMatch(new RegExp(`^${name} .* ${title.replaceAll(/[()+]/g, '\\$&')}$`, 'm'));
     expect(stdout).toContain(`${name}: ${shows}`);
   }
   expect(stdout).toMatch(/^table1 +8 min +5 × 64,000 steps /m);

@@ -1,13 +1,15 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PNG } from 'pngjs';
+import type { ModelOptions } from '../../lib/models';
 import { modelConfig } from '../../lib/models/registry';
 import { type ComputedExperiment, presetNames, type TrainedExperiment } from '../../lib/paper/experiment';
 import { experiments, requireExperiment } from '../../lib/paper/experiments';
 import { learnedCurvatures } from '../../lib/paper/experiments/fig4';
 import { saveComputed } from '../../lib/paper/report';
 import { checkpointOf, runFolder } from '../../lib/paper/results';
-import { runPaper } from '../../lib/paper/run';
+import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import type { AngularOperator } from '../../lib/ops';
 import { angularValue } from '../support/angular';
 import { toyImages } from '../support/toyImages';
@@ -48,7 +50,7 @@ describe.each(byName(trained))('%s', (_, experiment) => {
     for (const { labels, baseline, model } of cells) {
       expect(Object.keys(labels)).toEqual(Object.keys(cells[0].labels));
       if (baseline !== undefined) expect(names).toContain(baseline);
-      expect(() => modelConfig({ ...(widths && { widths: [...widths] }), ...model, classes: 10 })).not.toThrow();
+      expect(() => modelConfig({ ...(widths && { widths: [...widths] }), ...model, classes: 10 } as ModelOptions)).not.toThrow();
     }
   });
 });
@@ -62,28 +64,43 @@ test('the cells have the numbers of the paper', () => {
   expect(paperOf('table3', 'sigmoid-0.1')).toBe(86.29);
   expect(paperOf('table3', 'original')).toBe(80.73);
   expect(paperOf('fig4', 'learned')).toBe(91.64);
+  expect(cellsOf('table2')).toHaveLength(36);
+  expect(paperOf('table2', 'linear/cnn-60')).toBe(89.91);
+  expect(paperOf('table2', 'original/resnet-32')).toBe(90.4);
+  expect(paperOf('table4', 'cifar10/s-g')).toBe(95.01);
+  expect(paperOf('table4', 'cifar100/s-g')).toBe(76.39);
 });
 
-// Of each experiment that has something of its own beside the cells.
-test.each(['fig4', 'datasize'])('%s: a short run leaves its own charts', async (name) => {
-  const experiment = requireExperiment(name) as TrainedExperiment;
-  const data = { train: toyImages('toy train', 128), test: toyImages('toy test', 20) };
-  const cells = experiment.presets.mini.cells.slice(0, 2).map((cell) => cell.name);
-  const output = join(folder, name);
-  await runPaper({
-    experiment, preset: 'mini', cells, seeds: [0], widths: [2, 3, 4], iterations: 2, output, load: () => Promise.resolve(data),
-  });
-  const svg = await readFile(join(output, 'curves.svg'), 'utf8');
-  expect(svg).toContain(name === 'fig4' ? 'Learned k after 2 iterations' : 'Training images');
+const data = { train: toyImages('toy train', 128), test: toyImages('toy test', 20) };
+const shortRun = (name: string, options: Pick<PaperOptions, 'cells' | 'widths'>) => runPaper({
+  experiment: requireExperiment(name) as TrainedExperiment, preset: 'mini', seeds: [0], iterations: 2, output: folder,
+  load: () => Promise.resolve(data), ...options,
+});
+
+// Of each experiment that has something of its own.
+test.each<[string, string[], string]>([
+  ['fig4', ['sigmoid-0.3', 'learned'], 'Learned k after 2 iterations'],
+  ['datasize', ['cnn-1000', 'spherenet-1000'], 'Training images'],
+  ['fig3a', ['resnet/cifar10+', 'sphereresnet/cifar10+'], 'SphereResNet-32'],
+  ['fig5', ['batchnorm/4', 'spherenorm/4', 'rescaled/4', 'both/4'], 'Accuracy on test images, batch 4'],
+])('%s: a short run of %j leaves its charts', async (name, cells, text) => {
+  await shortRun(name, { cells, widths: [2, 3, 4] });
+  expect(await readFile(join(folder, 'curves.svg'), 'utf8')).toContain(text);
+});
+
+test('fig6 makes a folder of images where there is none, and reports errors', async () => {
+  const summary = await shortRun('fig6', { cells: ['v1'], widths: [2, 2, 2, 2] });
+  const [{ last }] = summary.cells[0].runs;
+  const report = await readFile(join(folder, 'report.md'), 'utf8');
+  expect(report).toContain(`| ${(100 - 100 * last!).toFixed(2)} |`);
+  expect(report).toContain('images of CIFAR-10 as PNG files');
+  expect((await readdir(join(folder, 'images', 'val', 'dark'))).length + (await readdir(join(folder, 'images', 'val', 'light'))).length).toBe(20);
+  const { data: pixels } = PNG.sync.read(await readFile(join(folder, 'images', 'train', 'light', '000001.png')));
+  expect([...pixels.subarray(0, 8)]).toEqual([0, 1].flatMap((pixel) => [...new Array<number>(3).fill(data.train.images[64 + pixel]), 255]));
 });
 
 test('fig4 reads the k of the first layer of each stage from the checkpoint', async () => {
-  const experiment = requireExperiment('fig4') as TrainedExperiment;
-  const data = { train: toyImages('toy train', 128), test: toyImages('toy test', 20) };
-  await runPaper({
-    experiment, preset: 'mini', cells: ['learned'], seeds: [0], widths: [2, 3, 4], iterations: 2, output: folder,
-    load: () => Promise.resolve(data),
-  });
+  await shortRun('fig4', { cells: ['learned'], widths: [2, 3, 4] });
   const curvatures = await learnedCurvatures(checkpointOf(runFolder(folder, 'learned', 0)));
   expect(curvatures.map(({ name, values }) => [name, values.length])).toEqual([['conv1_1', 2], ['conv2_1', 3], ['conv3_1', 4]]);
   for (const k of curvatures.flatMap(({ values }) => [...values])) {

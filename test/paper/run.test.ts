@@ -183,7 +183,7 @@ test('an output folder of another setting is refused, naming what differs', asyn
 
 test('wrong options are refused before anything is written', async () => {
   const refused = (changes: Partial<PaperOptions>) => expect(runPaper({ ...options('other'), ...changes })).rejects;
-  await refused({ widths: [4, 4] as unknown as [number, number, number] }).toThrow(/^widths: /);
+  await refused({ widths: [4, 4] }).toThrow(/^widths: /);
   await refused({ cells: ['linear'] }).toThrow('cells of toy are all, original/softmax, sigmoid/ga-softmax, but got "linear"');
   await refused({ iterations: 0.5 }).toThrow('iterations must be');
   const own = { ...cells[0], model: { ...cells[0].model, widths: [4, 4, 4] as [number, number, number] } };
