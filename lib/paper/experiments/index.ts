@@ -7,12 +7,13 @@ import { fig3c } from './fig3c';
 import { fig3d } from './fig3d';
 import { fig4 } from './fig4';
 import { lemma1, lemma2 } from './lemmas';
+import { recipe } from './recipe';
 import { table1 } from './table1';
 import { table3 } from './table3';
 
 /** Every experiment. The command line and the documentation's tests know them from here. */
 export const experiments: readonly Experiment[] = [
-  fig2, lemma1, lemma2, table1, table3, fig3b, fig3c, fig3d, fig4, datasize,
+  fig2, lemma1, lemma2, table1, table3, fig3b, fig3c, fig3d, fig4, datasize, recipe,
 ];
 
 /** @throws {OptionError} when there is no such experiment. */
