@@ -4,9 +4,10 @@ import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
 import { parseConfig } from './config';
 import type { Network, NetworkConfig } from './network';
+import { resNet18Network, resNet32Network } from './resNet';
 
 /** Every network. What configs, the command line and benchmarks know of networks comes from here. */
-const networks = [cnnNetwork] as const;
+const networks = [cnnNetwork, resNet32Network, resNet18Network] as const;
 
 type Schema = (typeof networks)[number]['schema'];
 type OptionsOf<S extends z.ZodType<NetworkConfig>> = S extends unknown ? z.input<S> & Pick<z.output<S>, 'network'> : never;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError, describe, SphereNetError } from '../errors';
-import { type Classifier, createModel, type ModelConfig } from '../models';
-import { currentConfig } from '../models/registry';
+import { type Classifier, createModel, type ModelConfig, type ModelOptions } from '../models';
+import { currentConfig, modelConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
@@ -150,9 +150,11 @@ function naming<R>(path: string, restore: () => R): R {
   }
 }
 
-function requireSameConfig(saved: unknown, own: ModelConfig | null): void {
+function requireSameConfig(saved: Record<string, unknown> | null, own: ModelConfig | null): void {
+  // An earlier version may have had fewer options: they are filled in.
+  const filled = saved && modelConfig(saved as unknown as ModelOptions);
   // As JSON would give it back, without undefined members.
-  const difference = firstDifference('config', saved, JSON.parse(JSON.stringify(own)));
+  const difference = firstDifference('config', filled, JSON.parse(JSON.stringify(own)));
   if (!difference) return;
   const [key, theirs, ours] = difference;
   throw new CheckpointError(key, `${key} is ${describe(theirs)} in the checkpoint, but ${describe(ours)} in this model`);
