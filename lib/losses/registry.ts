@@ -20,7 +20,13 @@ const [first, ...others] = lossDefinitions.map(({ schema }) => schema);
 /** Which loss a network is trained by, with the options of its class. */
 export const headSchema = z.discriminatedUnion('loss', [first, ...others]);
 
-export type HeadConfig = z.output<typeof headSchema>;
+export type HeadConfig = z.input<typeof headSchema>;
+
+/** The config of an earlier checkpoint as it is written now: annealings were not scaled. @internal */
+export function currentHead(head: Record<string, unknown>): Record<string, unknown> {
+  const definition = lossDefinitions.find(({ name }) => name === head['loss']);
+  return definition && 'annealing' in definition.options ? { annealing: 'sphereface', ...head } : head;
+}
 
 /**
  * The loss that a config describes, for features of a given size.
