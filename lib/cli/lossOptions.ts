@@ -1,4 +1,4 @@
-import type { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { z } from 'zod';
 import { OptionError } from '../errors';
 import { createHead, type HeadConfig, type LossName, lossNames } from '../losses';
@@ -45,7 +45,8 @@ function collectFlags(): SharedFlag[] {
 function optionOf(members: readonly LossFlag[]): Option {
   const [{ flags, choices }] = members;
   const description = [...new Set(members.map((each) => each.description))].join('; ');
-  return choices ? choiceOption(flags, description, choices) : numberOption(flags, description, {});
+  if (choices) return choiceOption(flags, description, choices);
+  return flags.includes('<') ? numberOption(flags, description, {}) : new Option(flags, description);
 }
 
 /** Adds `--loss` and the flags of all losses. */

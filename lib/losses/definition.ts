@@ -3,7 +3,7 @@ import type { Head } from './head';
 
 /** How the command line takes an option of a loss. Losses may share a flag. */
 export interface LossFlag {
-  /** Such as `--margin <number>`. */
+  /** Such as `--margin <number>`; without a value, `--squared`, for what is true or false. */
   flags: string;
   /** With the default. */
   description: string;

@@ -5,6 +5,8 @@ export { ASoftmaxLoss, type ASoftmaxLossOptions } from './aSoftmax';
 export { CosFaceLoss, type CosFaceLossOptions } from './cosFace';
 export { GASoftmaxLoss, type GASoftmaxLossOptions } from './gaSoftmax';
 export { Head, type HeadOutput } from './head';
+export { HingeLoss, type HingeLossOptions } from './hinge';
+export { NormFaceLoss, type NormFaceLossOptions } from './normFace';
 export { type Filters, OrthogonalityRegularizer } from './orthogonality';
 export { createHead, type HeadConfig, type LossName, lossNames } from './registry';
 export { CrossEntropyLoss, SoftmaxLoss, type SoftmaxLossOptions } from './softmax';

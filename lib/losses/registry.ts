@@ -4,12 +4,14 @@ import { aSoftmax } from './aSoftmax';
 import { cosFace } from './cosFace';
 import { gaSoftmax } from './gaSoftmax';
 import type { ClassWeightOptions, Head } from './head';
+import { hinge } from './hinge';
+import { normFace } from './normFace';
 import { softmax } from './softmax';
 import { sSoftmax } from './sSoftmax';
 import { wSoftmax } from './wSoftmax';
 
 /** Every loss. What configs and the command line know of losses comes from here. */
-export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax, arcFace, cosFace] as const;
+export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax, arcFace, cosFace, normFace, hinge] as const;
 
 export type LossName = (typeof lossDefinitions)[number]['name'];
 

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
+import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
 import { defineLoss, lossFlags } from './definition';
 
 export interface SSoftmaxLossOptions extends AngularHeadOptions {
-  /** Greater than 0. */
+  /** Greater than 0, at most 1e6. */
   radius: number;
 }
 
@@ -13,7 +14,7 @@ export class SSoftmaxLoss extends AngularHead {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: SSoftmaxLossOptions) {
     requireKnownKeys('SSoftmaxLoss', options, [...angularKeys, 'radius']);
-    super(options, requireNumber('radius', options.radius, { above: 0 }));
+    super(options, requireNumber('radius', options.radius, radiusRange));
   }
 }
 

@@ -47,8 +47,7 @@ export interface MultiMarginOptions {
  */
 export function multiMargin(logits: Tensor, labels: Tensor, options: MultiMarginOptions = {}): Tensor {
   requireKnownKeys('multiMargin', options, ['margin', 'squared']);
-  const margin = requireNumber('margin', options.margin ?? 1, { above: 0, max: largestScale });
-  const squared = requireBoolean('squared', options.squared ?? false);
+  const { margin, squared } = checkMultiMargin(options);
   requireFloat('logits', logits);
   requireRank('logits', logits, 2, '[N, classes]');
   requireLabels(labels, logits.shape[0], logits.shape[1], ['logits', logits]);
@@ -56,6 +55,11 @@ export function multiMargin(logits: Tensor, labels: Tensor, options: MultiMargin
   const gradient = logits.newEmpty();
   native.multiMargin(logits.handle, labels.handle, margin, squared, loss.handle, gradient.handle);
   return record('multiMargin', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+}
+
+/** With the defaults filled in. @throws {OptionError} naming the option at fault. */
+export function checkMultiMargin({ margin = 1, squared = false }: MultiMarginOptions): Required<MultiMarginOptions> {
+  return { margin: requireNumber('margin', margin, { above: 0, max: largestScale }), squared: requireBoolean('squared', squared) };
 }
 
 // Logits of 1e6 leave a float32 one decimal; far beyond it they overflow, and the loss is NaN.

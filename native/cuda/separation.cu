@@ -1,7 +1,5 @@
 #include "math/separation.h"
 
-#include <limits>
-
 #include "cuda/backend.h"
 #include "cuda/directions.h"
 
@@ -59,7 +57,7 @@ __global__ void __launch_bounds__(most_row_threads)
     find_nearest(const T* gram, const Nearest<T> nearest, double* angles, const int rows) {
   const int row = static_cast<int>(blockIdx.x);
   const T* values = gram + std::int64_t{row} * rows;
-  T highest = std::numeric_limits<T>::lowest();
+  T highest = T(-2);  // below every cosine
   int found = rows;
   double poison = 0;  // a NaN is to show in the loss
   const Columns<1> own;
