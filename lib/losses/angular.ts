@@ -6,7 +6,7 @@ import {
 } from '../ops';
 import { sphereArguments } from '../ops/sphereConv2d';
 import { type Tensor, tensor, tidy, zeros } from '../tensor';
-import { lossFlags } from './definition';
+import { optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
 import { warnOfHighFloor } from './lossFloor';
 
@@ -21,7 +21,7 @@ export const angularKeys = [...classWeightKeys, 'operator', 'k'] as const;
 
 /** Of a config. */
 export const angularOptions = {
-  operator: z.enum(angularOperators).optional().register(lossFlags, {
+  operator: z.enum(angularOperators).optional().register(optionFlags, {
     flags: '--loss-operator <name>', description: 'angular function of the loss (default: sigmoid)', choices: angularOperators,
   }),
   k: z.number().optional(),

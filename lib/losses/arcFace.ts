@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularMargin } from './angular';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface ArcFaceLossOptions extends ClassWeightOptions {
@@ -39,8 +39,8 @@ export class ArcFaceLoss extends AngularHead {
 /** Of a config, for a margin that is added. */
 export function additiveMarginOptions(margin: string) {
   return {
-    margin: z.number().optional().register(lossFlags, { flags: '--margin <number>', description: margin }),
-    scale: z.number().optional().register(lossFlags, {
+    margin: z.number().optional().register(optionFlags, { flags: '--margin <number>', description: margin }),
+    scale: z.number().optional().register(optionFlags, {
       flags: '--scale <number>', description: 's of ArcFace and CosFace (default: 64)',
     }),
   };

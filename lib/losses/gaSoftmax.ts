@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
 import { type Annealing, annealings, type AnnealingSchedule, annealingSchedule, annealingSchema, lambdaAt } from './annealing';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 
 /** How far the angle of the true class is enlarged. */
 export interface MarginOptions {
@@ -25,16 +25,16 @@ const defaultAnnealing = 'sphereface-scaled';
 
 /** Of a config. */
 export const marginOptions = {
-  margin: z.number().optional().register(lossFlags, {
+  margin: z.number().optional().register(optionFlags, {
     flags: '--margin <number>', description: 'm of A- and GA-Softmax (default: 4)',
   }),
   // Written out in every config: where it is missing, the config is older than scaled schedules.
-  annealing: annealingSchema.default(defaultAnnealing).register(lossFlags, {
+  annealing: annealingSchema.default(defaultAnnealing).register(optionFlags, {
     flags: '--annealing <name>',
     description: `how the margin comes in; scaled: the course of a run of 64000 steps, whatever --iterations (default: ${defaultAnnealing})`,
     choices: annealings,
   }),
-  annealingStart: z.number().optional().register(lossFlags, {
+  annealingStart: z.number().optional().register(optionFlags, {
     flags: '--annealing-start <iteration>', description: 'where in its schedule the annealing begins (default: 0)',
   }),
 };

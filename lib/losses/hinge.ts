@@ -4,7 +4,7 @@ import { Linear, type Parameter, SphereLinear } from '../nn';
 import { type AngularOperator, angularOperators, multiMargin, type MultiMarginOptions, scale } from '../ops';
 import { checkMultiMargin, radiusRange } from '../ops/losses';
 import type { Tensor } from '../tensor';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
 
 export interface HingeLossOptions extends ClassWeightOptions, MultiMarginOptions {
@@ -62,13 +62,13 @@ export class HingeLoss extends Head {
 }
 
 export const hinge = defineLoss('hinge', HingeLoss, {
-  margin: z.number().optional().register(lossFlags, { flags: '--margin <number>', description: 'of the hinge loss (default: 1)' }),
-  squared: z.boolean().optional().register(lossFlags, { flags: '--squared', description: 'square the hinges' }),
-  operator: z.enum(angularOperators).optional().register(lossFlags, {
+  margin: z.number().optional().register(optionFlags, { flags: '--margin <number>', description: 'of the hinge loss (default: 1)' }),
+  squared: z.boolean().optional().register(optionFlags, { flags: '--squared', description: 'square the hinges' }),
+  operator: z.enum(angularOperators).optional().register(optionFlags, {
     flags: '--loss-operator <name>', description: 'of the hinge loss (default: none)', choices: angularOperators,
   }),
   k: z.number().optional(),
-  radius: z.number().optional().register(lossFlags, {
+  radius: z.number().optional().register(optionFlags, {
     flags: '--radius <number>', description: 'of the hinge loss with an operator (default: 1)',
   }),
   bias: z.boolean().optional(),

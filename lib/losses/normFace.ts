@@ -7,7 +7,7 @@ import { requireBoolean } from '../ops/checks';
 import { radiusRange } from '../ops/losses';
 import { full, type Tensor } from '../tensor';
 import { AngularHead } from './angular';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface NormFaceLossOptions extends ClassWeightOptions {
@@ -42,6 +42,6 @@ export class NormFaceLoss extends AngularHead {
 }
 
 export const normFace = defineLoss('normface', NormFaceLoss, {
-  scale: z.number().optional().register(lossFlags, { flags: '--scale <number>', description: 's of NormFace (default: 30)' }),
-  learnScale: z.boolean().optional().register(lossFlags, { flags: '--learn-scale', description: 'learn s of NormFace' }),
+  scale: z.number().optional().register(optionFlags, { flags: '--scale <number>', description: 's of NormFace (default: 30)' }),
+  learnScale: z.boolean().optional().register(optionFlags, { flags: '--learn-scale', description: 'learn s of NormFace' }),
 });

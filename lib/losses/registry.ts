@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { requireOneOf } from '../errors';
 import { arcFace } from './arcFace';
 import { aSoftmax } from './aSoftmax';
 import { cosFace } from './cosFace';
@@ -35,6 +36,7 @@ export function currentHead(head: Record<string, unknown>): Record<string, unkno
  * @throws {OptionError} naming the option at fault.
  */
 export function createHead({ loss: name, ...options }: HeadConfig, size: ClassWeightOptions): Head {
+  requireOneOf('loss', name, lossNames);
   const Loss = lossDefinitions.find((each) => each.name === name)!.loss as new (options: object) => Head;
   return new Loss({ ...options, ...size });
 }

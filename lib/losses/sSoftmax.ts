@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 
 export interface SSoftmaxLossOptions extends AngularHeadOptions {
   /** Greater than 0, at most 1e6. */
@@ -20,5 +20,5 @@ export class SSoftmaxLoss extends AngularHead {
 
 export const sSoftmax = defineLoss('s-softmax', SSoftmaxLoss, {
   ...angularOptions,
-  radius: z.number().register(lossFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
+  radius: z.number().register(optionFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
 });
