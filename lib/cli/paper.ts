@@ -22,7 +22,7 @@ interface PaperCommandOptions extends SourceOptions, TrainingDeviceOptions {
   seeds?: number[];
   widths?: number[];
   iterations?: number;
-  recipe: RecipeName;
+  recipe?: RecipeName;
   data?: DatasetName;
   minutes?: number;
   output?: string;
@@ -48,7 +48,7 @@ export function define(command: Command): void {
     .addOption(listOption('--seeds <list>', 'of weights, order and augmentation; one run for each', numberIn({ min: 0, integer: true })))
     .addOption(listOption('--widths <list>', 'filters of the stages', numberIn(atLeastOne)))
     .addOption(numberOption('--iterations <count>', 'steps of each training run; the schedule scales with them', atLeastOne))
-    .addOption(choiceOption('--recipe <name>', "paper: what reproduces its numbers; official: the authors' code to the letter", recipeNames, 'paper'))
+    .addOption(choiceOption('--recipe <name>', "paper: what came closest to its numbers; official: that of the authors' code (default: paper)", recipeNames))
     .addOption(choiceOption('--data <name>', "instead of the experiment's data set", datasetNames))
     .addOption(numberOption('--minutes <number>', 'end with a checkpoint before so much time has passed', { above: 0 }))
     .option('--output <folder>', 'for report, curves, logs and checkpoints (default: runs/paper/EXPERIMENT-PRESET)');

@@ -1,5 +1,6 @@
 import type { DatasetName, DatasetSplits } from '../data';
 import type { Panel, Table } from '../report';
+import type { Recipe } from './recipe';
 import type { CellResult } from './results';
 import type { TrainingConfig } from './trainingRun';
 
@@ -15,6 +16,8 @@ export interface Cell {
   readonly labels: Readonly<Record<string, string>>;
   /** Without widths it takes those of the preset. */
   readonly model: TrainingConfig['model'];
+  /** In place of the recipe that the user names. All cells of an experiment have one, or none. */
+  readonly recipe?: Recipe;
   /** Where it differs from the recipe. */
   readonly training?: Partial<Omit<TrainingConfig, 'model' | 'iterations' | 'seed' | 'milestones'>>;
   /** Shares of the iterations after which the learning rate is divided by 10. Default: those of CIFAR-10. */

@@ -16,8 +16,8 @@ export interface Recipe {
 }
 
 /**
- * `paper` is what reproduces the paper's numbers (docs/results/recipe.md). `official` is the authors' released code to
- * the letter: BatchNorm with 0.999 and 1e-3 in its own terms.
+ * `paper` is what came closest to the paper's numbers (docs/results). `official` is the authors' released code, but for
+ * the 1e-4 that they add to a probability before its logarithm; their BatchNorm's 0.999 is a momentum of 1e-3 here.
  */
 export const recipes = {
   paper: { normDecay: 5e-4, normalizedFilters: false, labelSmoothing: 0 },

@@ -64,7 +64,7 @@ function settingLine({ setting: { preset, data, widths, iterations, recipe, imag
     ...(data ? [`on ${data}`] : []),
     ...(widths ? [`filters ${widths.join('/')}`] : []),
     `${formatCount(iterations)} iterations`,
-    ...(recipe === 'paper' ? [] : [`recipe ${recipe}`]),
+    ...(recipe === 'official' ? ['recipe official'] : []),
     ...(images ? [`${formatCount(images)} training images`] : []),
     ...(testImages ? [`${formatCount(testImages)} test images`] : []),
     device,

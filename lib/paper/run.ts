@@ -52,7 +52,7 @@ export interface PaperOptions {
   widths?: readonly number[];
   /** Steps of each training run; the schedule scales with them. Default: those of the preset. */
   iterations?: number;
-  /** Default: `paper`. */
+  /** Of cells that do not have their own. Default: `paper`. */
   recipe?: RecipeName;
   /** Default: the default device. */
   device?: Device;
@@ -79,7 +79,8 @@ export interface PaperSetting {
   /** Null where each cell names its own. */
   widths: readonly number[] | null;
   iterations: number;
-  recipe: RecipeName;
+  /** Null where each cell has its own. */
+  recipe: RecipeName | null;
   /** Training images, and test images; null for all. */
   images: number | null;
   testImages: number | null;
@@ -138,17 +139,19 @@ function cellsOf({ name }: TrainedExperiment, preset: Preset, chosen = preset.ch
 }
 
 function settingOf(options: PaperOptions, preset: Preset, cells: readonly Cell[], device: Device): PaperSetting {
-  const { experiment, data = null, iterations = preset.iterations, recipe = 'paper', widths } = options;
+  const { experiment, data = null, iterations = preset.iterations, recipe, widths } = options;
   if (widths && cells.every(({ model }) => model.widths)) {
     throw new OptionError('widths', `widths belong to each cell of ${experiment.name}, so they cannot be given`);
   }
+  const ownRecipes = cells.every((cell) => cell.recipe);
+  if (recipe && ownRecipes) throw new OptionError('recipe', `recipe belongs to each cell of ${experiment.name}, so it cannot be given`);
   return {
     experiment: experiment.name,
     preset: options.preset,
     data,
     widths: widths ?? preset.widths ?? null,
     iterations: requireNumber('iterations', iterations, { min: 1, integer: true }),
-    recipe,
+    recipe: ownRecipes ? null : (recipe ?? 'paper'),
     images: preset.images ?? null,
     testImages: preset.testImages ?? null,
     device,
@@ -162,8 +165,9 @@ function requireNetwork(cell: Cell, setting: PaperSetting): void {
 }
 
 /** How a cell is trained; the schedule is in proportion where the iterations are not the paper's. */
-function trainingConfig({ model, training, milestones }: Cell, { widths, iterations, recipe }: PaperSetting, seed: number): TrainingConfig {
-  return withRecipe(recipes[recipe], {
+function trainingConfig(cell: Cell, { widths, iterations, recipe: shared }: PaperSetting, seed: number): TrainingConfig {
+  const { model, training, milestones, recipe = recipes[shared ?? 'paper'] } = cell;
+  return withRecipe(recipe, {
     batchSize: 128,
     ...training,
     ...(milestones && { milestones: milestonesAt(milestones, iterations) }),

@@ -54,7 +54,7 @@ describe('wrong options give one sentence that names the culprit, and exit code 
     ['--k', ['train', '--convolution', 'plain', '--k', '0.5']],
     ['--learnable', tiny('--operator', 'linear', '--learnable', 'filter')],
     ['--convolution', ['train', '--convolution', 'spherical']],
-    ['--loss', ['train', '--loss', 'hinge']],
+    ['--loss', ['train', '--loss', 'triplet']],
     ['--radius', ['train', '--loss', 's-softmax']],
     ['--margin', ['train', '--loss', 'softmax', '--margin', '4']],
     ['--margin', tiny('--loss', 'ga-softmax', '--margin', '2.5')],

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TrainedExperiment } from '../../lib/paper/experiment';
 import { paperText } from '../../lib/paper/report';
+import { recipes } from '../../lib/paper/recipe';
 import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import { logCurve, readLog } from '../../lib/report';
 import { readSafetensors } from '../../lib/train';
@@ -189,5 +190,8 @@ test('wrong options are refused before anything is written', async () => {
   const own = { ...cells[0], model: { ...cells[0].model, widths: [4, 4, 4] as [number, number, number] } };
   const experiment: TrainedExperiment = { ...toy, presets: { ...toy.presets, mini: { ...preset, cells: [own] } } };
   await refused({ experiment, widths: [4, 4, 8] }).toThrow('widths belong to each cell of toy');
+  const withRecipe = { ...preset, cells: [{ ...cells[0], recipe: recipes.paper }] };
+  const ownRecipe: TrainedExperiment = { ...toy, presets: { ...toy.presets, mini: withRecipe } };
+  await refused({ experiment: ownRecipe, recipe: 'official' }).toThrow('recipe belongs to each cell of toy');
   expect(await readdir(folder)).toEqual([]);
 });

@@ -10,6 +10,7 @@ import { fig4 } from './fig4';
 import { fig5 } from './fig5';
 import { fig6 } from './fig6';
 import { lemma1, lemma2 } from './lemmas';
+import { recipe } from './recipe';
 import { table1 } from './table1';
 import { table2 } from './table2';
 import { table3 } from './table3';
@@ -17,7 +18,7 @@ import { table4 } from './table4';
 
 /** Every experiment. The command line and the documentation's tests know them from here. */
 export const experiments: readonly Experiment[] = [
-  fig2, lemma1, lemma2, table1, table2, table3, table4, fig3a, fig3b, fig3c, fig3d, fig4, fig5, fig6, datasize,
+  fig2, lemma1, lemma2, table1, table2, table3, table4, fig3a, fig3b, fig3c, fig3d, fig4, fig5, fig6, datasize, recipe,
 ];
 
 /** @throws {OptionError} when there is no such experiment. */
