@@ -30,7 +30,9 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   milestones?: number[];
   optimizer: OptimizerName;
   weightDecay: number;
+  normDecay: number;
   orthogonality?: number;
+  normalizedFilters?: boolean;
   augment: AugmentationName;
   seed: number;
   evalEvery: number;
@@ -42,7 +44,7 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
 }
 
 /** Options that only a SphereNet has. */
-const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality'] as const;
+const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality', 'normalizedFilters'] as const;
 
 const examples = `
 The defaults are the paper's for CIFAR-10, but for the iterations: the paper takes 64000.
@@ -83,7 +85,9 @@ function addOptimizationOptions(command: Command): void {
       listOption('--milestones <list>', 'steps that divide the rate by 10 (default: at 53 and 84 %)', numberIn(atLeastOne)),
     )
     .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, 5e-4))
+    .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
     .addOption(numberOption('--orthogonality <number>', 'penalty on SphereConv filters (default: 1e-4)', { min: 0 }))
+    .option('--normalized-filters', 'that penalty sees directions only, and lets the lengths go')
     .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
@@ -143,7 +147,8 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
 
 function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
   requireFitting(options);
-  const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, augment, seed } = options;
+  const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { normalizedFilters = false } = options;
   const orthogonality = options.convolution === 'sphere' ? (options.orthogonality ?? 1e-4) : 0;
   return {
     model: {
@@ -153,7 +158,7 @@ function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
       head: headConfig(options),
       // The network itself says so where there are not as many widths as it has stages.
     } as TrainingConfig['model'],
-    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, orthogonality, augment, seed,
+    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, orthogonality, normalizedFilters, augment, seed,
   };
 }
 
@@ -166,7 +171,8 @@ function requireFitting(options: TrainOptions): void {
   if (options.convolution === 'sphere') return;
   for (const name of sphereOptions) {
     if (options[name] === undefined) continue;
-    throw new OptionError(name, `--${name} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new OptionError(name, `--${flag} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
   }
 }
 

@@ -25,11 +25,13 @@ const convolutionSchema = z.union(
   { error: 'expected "plain" or options of SphereConv2d' },
 );
 
+export const batchNormSchema = z.strictObject({ momentum: z.number().optional(), eps: z.number().optional() });
+
 /** The options that every network has, beside its `network`, `widths` and `imageSize`. */
 export const networkOptions = {
   classes: z.int().min(2),
   convolution: convolutionSchema.default('plain'),
-  batchNorm: z.strictObject({ momentum: z.number().optional(), eps: z.number().optional() }).default({}),
+  batchNorm: batchNormSchema.default({}),
   inputChannels: count.default(3),
   head: headSchema.default({ loss: 'softmax' }),
   /** Of the initial values; plain and sphere networks with the same one start from the same filters. */

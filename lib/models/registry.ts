@@ -1,12 +1,14 @@
 import type { z } from 'zod';
 import { requireOneOf } from '../errors';
+import { currentHead } from '../losses/registry';
 import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
 import { parseConfig } from './config';
 import type { Network, NetworkConfig } from './network';
+import { resNet18Network, resNet32Network } from './resNet';
 
 /** Every network. What configs, the command line and benchmarks know of networks comes from here. */
-const networks = [cnnNetwork] as const;
+const networks = [cnnNetwork, resNet32Network, resNet18Network] as const;
 
 type Schema = (typeof networks)[number]['schema'];
 type OptionsOf<S extends z.ZodType<NetworkConfig>> = S extends unknown ? z.input<S> & Pick<z.output<S>, 'network'> : never;
@@ -57,6 +59,10 @@ const formerNames: Partial<Record<string, string>> = { plain: 'cnn' };
 
 /** The config of an earlier checkpoint as it is written now. @internal */
 export function currentConfig(config: Record<string, unknown>): Record<string, unknown> {
-  const { network } = config;
-  return { ...config, network: formerNames[network as string] ?? network };
+  const { network, head } = config;
+  return {
+    ...config,
+    network: formerNames[network as string] ?? network,
+    ...(typeof head === 'object' && head !== null ? { head: currentHead(head as Record<string, unknown>) } : {}),
+  };
 }

@@ -1,9 +1,9 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
-import { type BatchNormOptions, checkBatchNorm, type CheckedBatchNorm } from '../ops/batchNorm';
+import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
 import { requireBoolean } from '../ops/checks';
 import { ones, type Tensor, zeros } from '../tensor';
-import { type EpilogueLayer, isOverridden, Module, ModuleBuffer, Parameter } from './module';
+import { type Addition, type Epilogue, isOverridden, Module, ModuleBuffer, Parameter } from './module';
 
 export interface BatchNorm2dOptions {
   channels: number;
@@ -19,7 +19,7 @@ export interface BatchNorm2dOptions {
  * Batch normalisation, `y = gamma (x - mean) / sqrt(variance + eps) + beta` per channel, possibly with its ReLU:
  * `[N, H, W, C]` or `[N, C]`. Mean and variance are the batch's in training and the running ones in evaluation.
  */
-export class BatchNorm2d extends Module implements EpilogueLayer {
+export class BatchNorm2d extends Module {
   readonly gamma: Parameter;
   readonly beta: Parameter;
   readonly runningMean: ModuleBuffer;
@@ -47,13 +47,10 @@ export class BatchNorm2d extends Module implements EpilogueLayer {
     return batchNorm(x, { ...this.#options(), residual });
   }
 
-  override asEpilogue(): EpilogueLayer | null {
-    return isOverridden(this, BatchNorm2d) ? null : this;
-  }
-
-  /** What a convolution before this layer is to do with its output y, checked against it. */
-  epilogueOf(y: Tensor): CheckedBatchNorm {
-    return checkBatchNorm(y, this.#options());
+  override asEpilogue(addition: Addition | null): Epilogue | null {
+    // A ReLU of its own comes before the addition, which the pass does not have.
+    if (isOverridden(this, BatchNorm2d) || (addition && this.relu)) return null;
+    return { of: (y) => checkBatchNorm(y, { ...this.#options(), ...addition }) };
   }
 
   #options(): BatchNormOptions {

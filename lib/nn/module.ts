@@ -36,10 +36,16 @@ export interface EpilogueHost {
   prepare(x: Tensor): PreparedConvolution;
 }
 
-/** A layer that can run within the one before it. */
-export interface EpilogueLayer {
+/** What a layer does when it runs within the one before it. */
+export interface Epilogue {
   /** What is to be done with the output y of the layer before, checked. */
-  epilogueOf(y: Tensor): CheckedBatchNorm;
+  of(y: Tensor): CheckedBatchNorm;
+}
+
+/** What is added to the output of a layer, and whether a ReLU follows: the end of a residual block. */
+export interface Addition {
+  readonly residual: Tensor;
+  readonly relu: boolean;
 }
 
 type Members<T> = [name: string, member: T][];
@@ -60,8 +66,11 @@ export abstract class Module {
     return null;
   }
 
-  /** This module, where it can be an epilogue; null where it cannot, or somebody has replaced `forward`. */
-  asEpilogue(): EpilogueLayer | null {
+  /**
+   * What this module does as an epilogue; null where it cannot be one, or somebody has replaced `forward`.
+   * @param _addition To be done after it in the same pass.
+   */
+  asEpilogue(_addition: Addition | null): Epilogue | null {
     return null;
   }
 

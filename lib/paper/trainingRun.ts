@@ -28,8 +28,12 @@ export interface TrainingConfig {
   optimizer: OptimizerName;
   /** L2 penalty on the weights of plain layers. */
   weightDecay: number;
+  /** L2 penalty on gamma and beta of BatchNorm. */
+  normDecay: number;
   /** Coefficient of the orthogonality penalty on SphereConv filters; 0 for none. */
   orthogonality: number;
+  /** Whether that penalty sees the directions of the filters only. */
+  normalizedFilters: boolean;
   augment: AugmentationName;
   seed: number;
 }
@@ -56,6 +60,7 @@ export function paperMilestones(iterations: number): number[] {
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
   const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, augment } = config;
+  const { orthogonality, normalizedFilters } = config;
   const { channels, height, classes } = train;
   const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
   const optimizer = makeOptimizer(config, model);
@@ -63,7 +68,8 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
     model,
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
-    regularizer: config.orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: config.orthogonality }) : undefined,
+    regularizer:
+      orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: orthogonality, normalized: normalizedFilters }) : undefined,
     loader: trainingLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,
@@ -75,6 +81,7 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
   return { model, trainer, dispose };
 }
 
-function makeOptimizer({ optimizer, learningRate, weightDecay }: TrainingConfig, model: Classifier): Optimizer {
-  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](parameterGroups(model, { weightDecay }), learningRate);
+function makeOptimizer({ optimizer, learningRate, weightDecay, normDecay }: TrainingConfig, model: Classifier): Optimizer {
+  const groups = parameterGroups(model, { weightDecay, normDecay });
+  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](groups, learningRate);
 }

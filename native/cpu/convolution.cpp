@@ -15,6 +15,15 @@ bool winograd_allowed() {
   return asked == nullptr || std::strcmp(asked, "off") != 0;
 }
 
+// On NHWC images of fewer channels than a vector has, oneDNN 2.6 writes beyond its workspace in the backward pass by
+// 1x1 filters with a stride.
+bool needs_blocks(const ConvolutionShape& s) {
+  constexpr std::int64_t widest_vector = 16;
+  const ConvGeometry& g = s.geometry;
+  const bool one_by_one = g.kernel_h == 1 && g.kernel_w == 1, strided = g.stride_h > 1 || g.stride_w > 1;
+  return one_by_one && strided && g.groups == 1 && s.channels < widest_vector;
+}
+
 constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
 
 }  // namespace
@@ -32,7 +41,8 @@ std::shared_ptr<Convolution> Convolutions::make(const ConvolutionShape& shape) {
     }
     return std::make_shared<WinogradConvolution>(shape, backend_, winograd_);
   }
-  return of_dnnl(DnnlConvolution::suits_blocks(shape) ? Algorithm::blocked : Algorithm::direct);
+  const bool blocks = DnnlConvolution::suits_blocks(shape) || needs_blocks(shape);
+  return of_dnnl(blocks ? Algorithm::blocked : Algorithm::direct);
 }
 
 std::shared_ptr<Convolution> Convolutions::of(const ConvolutionShape& shape) {

@@ -2,7 +2,7 @@ import { OptionError, ShapeError } from '../../lib/errors';
 import { OrthogonalityRegularizer, SoftmaxLoss } from '../../lib/losses';
 import { Classifier, cnn, cnn9, type CnnOptions, createModel, type ModelOptions, sphereNet9 } from '../../lib/models';
 import { depths } from '../../lib/models/cnn';
-import { BatchNorm2d, Conv2d, type Module, Sequential, SphereConv2d, summary } from '../../lib/nn';
+import { BatchNorm2d, Conv2d, type Module, Sequential, SphereConv2d, SphereNorm, summary } from '../../lib/nn';
 import { add, countCorrect, orthogonality } from '../../lib/ops';
 import { Adam } from '../../lib/optim';
 import { Generator, manualSeed } from '../../lib/random';
@@ -69,6 +69,41 @@ describe('architecture', () => {
     expect(norms({ relu: false, batchNorm: { momentum: 0.001, eps: 1e-3 } })).toEqual(Array(3).fill([0.001, 1e-3, false]));
   });
 
+  const layersOf = (options: Partial<CnnOptions>) =>
+    summary(cnn({ ...tiny, depth: 3, ...options }), [8, 8, 2]).rows.map(({ name }) => name.replace('features.', '')).slice(0, 5);
+
+  test.each<[string, Partial<CnnOptions>, string[]]>([
+    ['BatchNorm', {}, ['conv1_1', 'norm1_1', 'pool1', 'conv2_1', 'norm2_1']],
+    ['none', { batchNorm: false }, ['conv1_1', 'relu1_1', 'pool1', 'conv2_1', 'relu2_1']],
+    ['none, and no ReLU', { batchNorm: false, relu: false }, ['conv1_1', 'pool1', 'conv2_1', 'pool2', 'conv3_1']],
+    ['SphereNorm', { batchNorm: false, convolution: {} }, ['conv1_1', 'relu1_1', 'pool1', 'conv2_1', 'relu2_1']],
+    ['rescaled SphereNorm', { batchNorm: false, convolution: {}, sphereNorm: {} }, ['conv1_1', 'scale1_1', 'relu1_1', 'pool1', 'conv2_1']],
+    ['rescaled SphereNorm and BatchNorm', { convolution: {}, sphereNorm: {} }, ['conv1_1', 'scale1_1', 'norm1_1', 'pool1', 'conv2_1']],
+  ])('normalised by %s', (_, options, expected) => {
+    expect(layersOf(options)).toEqual(expected);
+    using model = cnn({ ...tiny, depth: 3, ...options });
+    const { loss } = model.forward(random([3, 8, 8, 2], 1, 'f32'), randomLabels(3, 2, 2));
+    loss.backward();
+    expect(model.parameters().filter(({ grad }) => !grad)).toEqual([]);
+    expect(createModel(JSON.parse(JSON.stringify(model.config)) as ModelOptions).config).toEqual(model.config);
+  });
+
+  test('beta and gamma of SphereNorm are learned or fixed', () => {
+    const norms = cnn({ ...tiny, depth: 3, convolution: {}, sphereNorm: { beta: 2, gamma: 'learned' } }).modules()
+      .flatMap((module) => (module instanceof SphereNorm ? [module] : []));
+    expect(norms.map(({ beta, gamma }) => [beta.toArray(), gamma.toArray()])).toEqual([4, 6, 8].map((size) => [Array(size).fill(2), Array(size).fill(0)]));
+    expect(norms.map((norm) => norm.namedParameters().map(([name]) => name))).toEqual(Array(3).fill(['gamma']));
+  });
+
+  test('a plain convolution without BatchNorm has a bias, a SphereConv has none, and the twins start from the same filters', () => {
+    const biases = (options: Partial<CnnOptions>) => convolutionsOf(cnn({ ...tiny, depth: 3, ...options })).map(({ bias }) => bias?.size ?? 0);
+    expect(biases({ batchNorm: false })).toEqual([4, 6, 8, 0]);
+    expect(biases({ batchNorm: false, convolution: {} })).toEqual([0, 0, 0, 0]);
+    expect(biases({})).toEqual([0, 0, 0, 0]);
+    const filters = (options: Partial<CnnOptions>) => convolutionsOf(cnn({ ...tiny, depth: 3, ...options })).map(({ weight }) => weight.data());
+    expect(filters({ batchNorm: false })).toEqual(filters({ convolution: {}, sphereNorm: {} }));
+  });
+
   test.each([
     ['filter', [4, 6, 8, 5]],
     ['layer', [1, 1, 1, 1]],
@@ -121,7 +156,7 @@ describe('configuration', () => {
   test('has the defaults filled in', () => {
     expect(cnn9({ classes: 10 }).config).toEqual({
       network: 'cnn', depth: 9, widths: [64, 96, 128], classes: 10, convolution: 'plain', features: 256, batchNorm: {}, relu: true,
-      inputChannels: 3, imageSize: 32, head: { loss: 'softmax' }, seed: 0,
+      inputChannels: 3, imageSize: 32, head: { loss: 'softmax' }, seed: 0, sphereNorm: false,
     });
     expect(sphereNet9({ classes: 10 }).config!.convolution).toEqual({});
   });
@@ -149,6 +184,11 @@ describe('configuration', () => {
     ['learnable cosine', make({ convolution: { operator: 'cosine', learnable: 'network' } }), 'learnable', /belongs to the sigmoid/],
     ['option of the convolution', make({ convolution: { bias: true } }), 'convolution.bias', /^convolution has no option "bias"$/],
     ['batchNorm', make({ batchNorm: { relu: true } }), 'batchNorm.relu', /^batchNorm has no option "relu"$/],
+    ['kind of batchNorm', make({ batchNorm: true }), 'batchNorm', /^batchNorm: expected false or options of BatchNorm2d, but got true$/],
+    ['sphereNorm', make({ sphereNorm: 'learned' }), 'sphereNorm', /^sphereNorm: expected false or options of SphereNorm, but got "learned"$/],
+    ['beta', make({ convolution: {}, sphereNorm: { beta: 'fixed' } }), 'sphereNorm.beta', /^sphereNorm\.beta: expected "learned" or a number, but got "fixed"$/],
+    ['option of sphereNorm', make({ convolution: {}, sphereNorm: { channels: 1 } }), 'sphereNorm.channels', /no option "channels"$/],
+    ['sphereNorm of plain convolutions', make({ sphereNorm: {} }), 'sphereNorm', /belongs to SphereConvs, but convolution is "plain"$/],
     ['momentum', make({ batchNorm: { momentum: 2 } }), 'momentum', /at most 1/],
     ['loss', make({ head: { loss: 'hinge' } }), 'head.loss', /'softmax' .*, but got "hinge"$/],
     ['option of the loss', make({ head: { loss: 'softmax', margin: 4 } }), 'head.margin', /^head has no option "margin"$/],

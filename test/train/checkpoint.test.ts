@@ -145,6 +145,16 @@ describe('loadModel', () => {
     expect(await loadCheckpoint(path, fresh(configuredModel()))).toEqual(standing);
   });
 
+  test('builds the network of a checkpoint from before some of its options', async () => {
+    await forge(configuredModel(), (_, metadata) => {
+      const { sphereNorm, ...config } = JSON.parse(metadata['config']) as Record<string, unknown>;
+      expect(sphereNorm).toBe(false);
+      metadata['config'] = JSON.stringify(config);
+    });
+    expect((await loadModel(path)).config).toEqual(configuredModel().config);
+    expect(await loadCheckpoint(path, fresh(configuredModel()))).toEqual(standing);
+  });
+
   test('cannot build what was assembled by hand, or does not fit its config', async () => {
     await saveCheckpoint(path, { ...(await trained(plainModel())), ...standing });
     await expect(loadModel(path)).rejects.toThrow(/its model was assembled by hand/);
