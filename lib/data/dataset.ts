@@ -1,4 +1,5 @@
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import { Generator } from '../random';
 import type { DatasetInfo } from './batchLoader';
 import type { ImageFolder } from './imageFolder';
 
@@ -61,15 +62,20 @@ function requireArray(argument: string, value: unknown, type: Uint8ArrayConstruc
 }
 
 /**
- * The images from `start` up to, not including, `end`, without a copy of pixels. Those of a folder are in the order of
- * their classes.
+ * The images from `start` up to, not including, `end`: a view of the same arrays. Those of a folder lie class by class;
+ * they are counted in a random order, always the same, so that a part has images of all classes.
  * @throws {OptionError} unless 0 ≤ start < end ≤ dataset.count.
  */
 export function subset<Data extends Dataset>(dataset: Data, start: number, end: number): Data {
   requireNumber('start', start, { min: 0, below: dataset.count, integer: true });
   requireNumber('end', end, { above: start, max: dataset.count, integer: true });
-  const part = { ...dataset, labels: dataset.labels.subarray(start, end), count: end - start };
-  if ('files' in dataset) return { ...part, files: dataset.files.slice(start, end) };
+  const { labels } = dataset;
+  if ('files' in dataset) {
+    const chosen = new Generator(0).permutation(dataset.count).subarray(start, end).sort();
+    const files = Array.from(chosen, (index) => dataset.files[index]);
+    return { ...dataset, files, labels: chosen.map((index) => labels[index]), count: chosen.length };
+  }
   const bytesPerImage = dataset.height * dataset.width * dataset.channels;
-  return { ...part, images: dataset.images.subarray(start * bytesPerImage, end * bytesPerImage) };
+  const images = dataset.images.subarray(start * bytesPerImage, end * bytesPerImage);
+  return { ...dataset, images, labels: labels.subarray(start, end), count: end - start };
 }

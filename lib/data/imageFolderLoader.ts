@@ -34,8 +34,8 @@ export interface FolderAugmentation {
 export interface ImageFolderLoaderOptions extends BatchLoaderOptions {
   augment?: FolderAugmentation;
   /**
-   * Images decoded at the same time. They are decoded on libuv's threads, of which there are UV_THREADPOOL_SIZE (4): more
-   * workers than that do not help. Batches do not depend on it. Default: the number of processors.
+   * Images decoded at the same time. Batches do not depend on it. They are decoded on libuv's threads: of these there are 4,
+   * or $UV_THREADPOOL_SIZE, and more workers than that do not help. Default: the number of processors.
    */
   workers?: number;
 }

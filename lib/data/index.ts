@@ -1,4 +1,6 @@
-export type { Batch, BatchLoaderOptions, DatasetInfo, IndexedBatch, Loader } from './batchLoader';
+export {
+  type Batch, BatchLoader, type BatchLoaderOptions, type BatchRequest, type DatasetInfo, type IndexedBatch, type Loader,
+} from './batchLoader';
 export { type Cifar100Options, loadCifar10, loadCifar100 } from './cifar';
 export { type Dataset, type DatasetSplits, type ImageDataset, imageDataset, subset } from './dataset';
 export {

@@ -297,7 +297,7 @@ class Run {
   }
 }
 
-function firstImages(dataset: Dataset, count: number | null): Dataset {
+function firstImages<Data extends Dataset>(dataset: Data, count: number | null): Data {
   return count === null || count >= dataset.count ? dataset : subset(dataset, 0, count);
 }
 

@@ -95,11 +95,14 @@ describe('a folder of classes', () => {
   });
 });
 
-test('subset() takes files and labels', async () => {
-  await names('train/a/1.jpg', 'train/a/2.jpg', 'train/b/1.jpg', 'val/a/1.jpg');
-  const part = subset((await load()).train, 1, 3);
-  expect(listed(part)).toEqual(['a a/2.jpg', 'b b/1.jpg']);
-  expect(part).toMatchObject({ count: 2, classes: ['a', 'b'] });
+test('subset() counts in one random order: parts do not overlap, and have images of all classes', async () => {
+  await names(...['a', 'b'].flatMap((name) => Array.from({ length: 20 }, (_, i) => `train/${name}/${10 + i}.jpg`)), 'val/a/1.jpg');
+  const { train } = await load();
+  const parts = [subset(train, 0, 10), subset(train, 10, 40)];
+  expect(parts.map(({ count }) => count)).toEqual([10, 30]);
+  expect(new Set(parts[0].labels).size).toBe(2);
+  expect(parts.flatMap(listed).sort()).toEqual(listed(train));
+  expect(listed(parts[0])).toEqual(listed(parts[0]).sort());
 });
 
 describe('what is no data set', () => {
