@@ -14,6 +14,7 @@ import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
 import { addLossOptions, headConfig, type LossOptions } from './lossOptions';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
+import { addRegularizerOptions, regularizerConfig, type RegularizerOptions } from './regularizerOptions';
 
 const convolutions = ['sphere', 'plain'] as const;
 
@@ -31,8 +32,6 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   optimizer: OptimizerName;
   weightDecay: number;
   normDecay: number;
-  orthogonality?: number;
-  normalizedFilters?: boolean;
   augment: AugmentationName;
   seed: number;
   evalEvery: number;
@@ -43,8 +42,10 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   json?: boolean;
 }
 
+type AllOptions = TrainOptions & LossOptions & RegularizerOptions;
+
 /** Options that only a SphereNet has. */
-const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality', 'normalizedFilters'] as const;
+const sphereOptions = ['operator', 'k', 'learnable', 'regularizer'] as const;
 
 const examples = `
 The defaults are the paper's for CIFAR-10, but for the iterations: the paper takes 64000.
@@ -60,6 +61,7 @@ Examples:
 export function define(command: Command): void {
   addNetworkOptions(command);
   addLossOptions(command);
+  addRegularizerOptions(command);
   addDataOptions(command);
   addOptimizationOptions(command);
   addRunOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
@@ -86,8 +88,6 @@ function addOptimizationOptions(command: Command): void {
     )
     .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, 5e-4))
     .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
-    .addOption(numberOption('--orthogonality <number>', 'penalty on SphereConv filters (default: 1e-4)', { min: 0 }))
-    .option('--normalized-filters', 'that penalty sees directions only, and lets the lengths go')
     .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
@@ -102,7 +102,7 @@ function addRunOptions(command: Command): Command {
   return addTrainingDeviceOptions(command);
 }
 
-async function run(options: TrainOptions & LossOptions): Promise<void> {
+async function run(options: AllOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
@@ -145,11 +145,11 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
   ].join('\n');
 }
 
-function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
+function trainingConfig(options: AllOptions): TrainingConfig {
   requireFitting(options);
   const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, augment, seed } = options;
-  const { normalizedFilters = false } = options;
-  const orthogonality = options.convolution === 'sphere' ? (options.orthogonality ?? 1e-4) : 0;
+  // Of a plain network there is nothing to regularise, and a flag of a regularizer is refused.
+  const regularizer = regularizerConfig(options.convolution === 'sphere' ? options : { ...options, regularizer: 'none' });
   return {
     model: {
       ...networkPreset(network).options,
@@ -158,7 +158,7 @@ function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
       head: headConfig(options),
       // The network itself says so where there are not as many widths as it has stages.
     } as TrainingConfig['model'],
-    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, orthogonality, normalizedFilters, augment, seed,
+    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, regularizer, augment, seed,
   };
 }
 
@@ -167,12 +167,11 @@ function convolutionConfig({ convolution, operator, k, learnable }: TrainOptions
 }
 
 /** Options that would have no effect are refused. */
-function requireFitting(options: TrainOptions): void {
+function requireFitting(options: AllOptions): void {
   if (options.convolution === 'sphere') return;
   for (const name of sphereOptions) {
     if (options[name] === undefined) continue;
-    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new OptionError(name, `--${flag} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
+    throw new OptionError(name, `--${name} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
   }
 }
 
