@@ -14,7 +14,7 @@ export interface OrthogonalityOptions extends FilterRegularizerOptions {
   normalized?: boolean | LayerNames;
 }
 
-/** `coefficient sum ||W Wᵀ - I||_F²` over layers, filters as rows of W (paper: §3.3). Default coefficient 1e-4. */
+/** `coefficient sum ||W Wᵀ - I||_F²` over layers, filters as rows of W (paper: §2.4). Default coefficient 1e-4. */
 export class OrthogonalityRegularizer extends FilterRegularizer {
   readonly normalized: boolean | LayerNames;
 
