@@ -214,11 +214,11 @@ class StepCase:
 
 
 class ConvolutionLayer(nn.Module):
-    def __init__(self, inputs, outputs, kernel, padding, operator, k):
+    def __init__(self, inputs, outputs, kernel, padding, operator, k, stride=1):
         super().__init__()
         deviation = math.sqrt(2 / (kernel * kernel * inputs))
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) * deviation)
-        self.convolve = Convolve(1, padding, operator, k, box_by_pooling)
+        self.convolve = Convolve(stride, padding, operator, k, box_by_pooling)
 
     def forward(self, x):
         return self.convolve(x, self.weight)
@@ -237,7 +237,47 @@ def cnn(network, operator, k):
     return nn.Sequential(*layers, nn.Linear(network["features"], network["classes"]))
 
 
-NETWORKS = {"cnn": cnn}
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, a 1x1 convolution where shapes change."""
+
+    def __init__(self, inputs, outputs, stride, operator, shortcut_operator, k):
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvolutionLayer(inputs, outputs, 3, 1, operator, k, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True),
+            ConvolutionLayer(outputs, outputs, 3, 1, operator, k), nn.BatchNorm2d(outputs))
+        self.shortcut = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            projection = ConvolutionLayer(inputs, outputs, 1, 0, shortcut_operator, k, stride)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        return F.relu(self.body(x).add_(self.shortcut(x)), inplace=True)
+
+
+def residual_network(network, operator, k, root, blocks):
+    """Root, stages of basic blocks, mean and classifier, as lib/models/resNet.ts."""
+    widths = network["widths"]
+    shortcut_operator = operator if network.get("sphereShortcuts") else "plain"
+    layers, inputs = [root[0], nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True), *root[1:]], widths[0]
+    for stage, width in enumerate(widths):
+        for i in range(blocks):
+            layers.append(BasicBlock(inputs, width, 2 if stage > 0 and i == 0 else 1, operator, shortcut_operator, k))
+            inputs = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, network["classes"])]
+    return nn.Sequential(*layers)
+
+
+def resnet32(network, operator, k):
+    root = ConvolutionLayer(network["inputChannels"], network["widths"][0], 3, 1, operator, k)
+    return residual_network(network, operator, k, [root], 5)
+
+
+def resnet18(network, operator, k):
+    root = ConvolutionLayer(network["inputChannels"], network["widths"][0], 7, 3, operator, k, 2)
+    return residual_network(network, operator, k, [root, nn.MaxPool2d(3, 2, 1)], 2)
+
+
+NETWORKS = {"cnn": cnn, "resnet32": resnet32, "resnet18": resnet18}
 
 
 def adam(parameters):

@@ -29,7 +29,7 @@ export async function benchmarkCalls(settings: OverheadOptions): Promise<Benchma
   const rows = [
     ...(await measure('call ops.add', [calls(device, () => { add(a, b).dispose(); })], options)),
     ...(await measure('call native.add', [calls(device, () => { native.add(left, right, target); })], options)),
-    ...(await benchmarkStep({ ...options, network: benchmarkNetwork('cnn9', [4, 4, 4]), batchSize: 1, operators, peers })),
+    ...(await benchmarkStep({ ...options, network: benchmarkNetwork('cnn9', { widths: [4, 4, 4] }), batchSize: 1, operators, peers })),
   ];
   // Rates of next to nothing say nothing.
   return rows.map(({ gflops: _gflops, roofShare: _roofShare, ...row }) => ({ ...row, overheadMicroseconds: row.ms * 1000 }));

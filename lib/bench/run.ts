@@ -27,6 +27,8 @@ export interface BenchmarkOptions {
   networks: readonly string[];
   /** Filters of each stage of the networks. Default: those of each network. */
   widths?: readonly number[];
+  /** Height and width of their images. Default: those of each network. */
+  imageSize?: number;
   batchSizes: readonly number[];
   operators: readonly AngularOperator[];
   repeats: number;
@@ -48,8 +50,8 @@ export interface BenchmarkOptions {
  * @throws {SphereNetError} naming the option, file or peer at fault, as far as can be seen before anything was measured.
  */
 export async function runBenchmark(options: BenchmarkOptions): Promise<BenchmarkDocument> {
-  const { targets, widths, compare } = options;
-  const networks = options.networks.map((name) => benchmarkNetwork(name, widths));
+  const { targets, widths, imageSize, compare } = options;
+  const networks = options.networks.map((name) => benchmarkNetwork(name, { widths, imageSize }));
   const earlier = compare === undefined ? undefined : await readBenchmark(compare);
   const peers = await startPeers(options.peers, targets.map(({ device }) => device));
   try {

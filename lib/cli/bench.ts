@@ -17,6 +17,7 @@ interface BenchOptions {
   step?: boolean;
   network?: string[];
   widths?: number[];
+  imageSize?: number;
   operators: AngularOperator[];
   batchSize: number[];
   repeats: number;
@@ -44,6 +45,7 @@ Examples:
   $ spherenet bench --layers resnet18 --batch-size 8,32 --output runs/bench
   $ spherenet bench --step --widths 16,32,48 --output runs/bench
   $ spherenet bench --network cnn9,cnn18 --operators sigmoid --profile
+  $ spherenet bench --network resnet18 --image-size 112 --batch-size 16 --peer pytorch
   $ spherenet bench --device cuda --precision fp32,tf32,bf16
   $ spherenet bench --layers cnn9 --peer pytorch,tfjs
   $ spherenet bench --compare runs/bench/benchmark.json
@@ -61,6 +63,7 @@ function addCaseOptions(command: Command): void {
     .option('--step', 'time whole training steps (forward, backward, Adam) on synthetic images')
     .addOption(listOption('--network <list>', `whose steps: ${networkNames.join(', ')}; implies --step (default: cnn9)`, oneOf(networkNames)))
     .addOption(listOption('--widths <list>', 'filters of each stage (default: those of the network)', numberIn(atLeastOne)))
+    .addOption(numberOption('--image-size <pixels>', 'of the images of a step (default: those of the network)', atLeastOne))
     .addOption(listOption('--operators <list>', 'angular functions', oneOf(angularOperators), angularOperators.join(',')))
     .addOption(listOption('--batch-size <list>', 'images a batch', numberIn(atLeastOne), '128'))
     .addOption(numberOption('--repeats <count>', 'measured runs of each contender, at least 7', { min: 7, integer: true }, 9));
@@ -80,7 +83,7 @@ function addSettingOptions(command: Command): Command {
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const { step, network, widths, batchSize, operators, repeats, peer, overhead, profile = false, compare, output, json } = options;
+  const { step, network, widths, imageSize, batchSize, operators, repeats, peer, overhead, profile = false, compare, output, json } = options;
   const isStep = Boolean(step) || profile || network !== undefined;
   const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
   const document = await runBenchmark({
@@ -88,6 +91,7 @@ async function run(options: BenchOptions): Promise<void> {
     shapes,
     networks: isStep ? (network ?? defaultNetworks) : [],
     widths,
+    imageSize,
     batchSizes: batchSize,
     operators,
     repeats,

@@ -25,6 +25,9 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   operator?: AngularOperator;
   k?: number;
   learnable?: (typeof learnables)[number];
+  batchNorm: boolean;
+  sphereNorm?: ('learned' | number)[];
+  relu: boolean;
   iterations: number;
   batchSize: number;
   learningRate: number;
@@ -74,7 +77,10 @@ function addNetworkOptions(command: Command): void {
     .addOption(listOption('--widths <list>', 'filters of each stage (default: those of the network)', numberIn(atLeastOne)))
     .addOption(choiceOption('--operator <name>', 'angular function of the SphereConvs (default: sigmoid)', angularOperators))
     .addOption(numberOption('--k <number>', 'curvature of the sigmoid (default: 0.3)', { above: 0 }))
-    .addOption(choiceOption('--learnable <scope>', 'learn one k for each of these (default: none)', learnables));
+    .addOption(choiceOption('--learnable <scope>', 'learn one k for each of these (default: none)', learnables))
+    .option('--no-batch-norm', 'leave out BatchNorm; with SphereConvs, SphereNorm alone (cnn only)')
+    .addOption(listOption('--sphere-norm <beta,gamma>', 'rescale SphereConvs; each "learned" or a number (cnn only)', coefficient))
+    .option('--no-relu', 'leave out the ReLUs (cnn only)');
 }
 
 function addOptimizationOptions(command: Command): void {
@@ -155,6 +161,7 @@ function trainingConfig(options: AllOptions): TrainingConfig {
       ...networkPreset(network).options,
       widths,
       convolution: convolutionConfig(options),
+      ...normalizationConfig(options),
       head: headConfig(options),
       // The network itself says so where there are not as many widths as it has stages.
     } as TrainingConfig['model'],
@@ -164,6 +171,28 @@ function trainingConfig(options: AllOptions): TrainingConfig {
 
 function convolutionConfig({ convolution, operator, k, learnable }: TrainOptions): ConvolutionConfig {
   return convolution === 'plain' ? 'plain' : { operator, k, learnable };
+}
+
+/** What was asked for, so that networks without these options refuse them. */
+function normalizationConfig({ batchNorm, sphereNorm, relu }: TrainOptions): object {
+  return {
+    ...(!batchNorm && { batchNorm }),
+    ...(sphereNorm && { sphereNorm: sphereNormConfig(sphereNorm) }),
+    ...(!relu && { relu }),
+  };
+}
+
+function sphereNormConfig(coefficients: ('learned' | number)[]): object {
+  if (coefficients.length !== 2) {
+    throw new OptionError('sphereNorm', `--sphere-norm must be beta and gamma, such as learned,0, but got ${coefficients.length} of them`);
+  }
+  const [beta, gamma] = coefficients;
+  return { beta, gamma };
+}
+
+/** `learned`, or a fixed number. */
+function coefficient(flag: string, text: string): 'learned' | number {
+  return text === 'learned' ? text : numberIn({})(flag, text);
 }
 
 /** Options that would have no effect are refused. */

@@ -44,7 +44,7 @@ test('operators and the rest make up the step; totals become those of one step',
 });
 
 test('the profile of a training step adds up, by phases and by operators', async () => {
-  const profile = await profileStep({ network: benchmarkNetwork('cnn3', [4, 4, 4]), batchSize: 2, operator: 'cosine', device: testDevice });
+  const profile = await profileStep({ network: benchmarkNetwork('cnn3', { widths: [4, 4, 4] }), batchSize: 2, operator: 'cosine', device: testDevice });
   expect({ ...native }).toEqual(originals);
   expect(profile.case).toBe('step spherenet3 4/4/4 b2');
   expect(profile.phases.map(({ phase }) => phase)).toEqual(['data', 'forward', 'loss', 'backward', 'optimizer']);

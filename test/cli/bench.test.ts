@@ -123,6 +123,11 @@ test('bench --step holds SphereNet-9 against plain CNN-9', async () => {
   ]);
 });
 
+test('bench --network resnet18 --image-size names the size of the images', async () => {
+  const { rows } = await bench('--network', 'resnet18', '--image-size', '8', ...tinyStep, '--widths', '4,4,4,4');
+  expect(rows.map((row) => row.case)).toEqual(Array(2).fill('step sphereresnet18@8 4/4/4/4 b2'));
+});
+
 test('--profile tells where the time of a step of each network goes', async () => {
   const { rows, profile } = await bench('--network', 'cnn3', '--profile', ...tinyStep);
   expect(rows.map((row) => row.case)).toEqual(Array(2).fill('step spherenet3 4/4/4 b2'));

@@ -44,6 +44,18 @@ test('train --json learns, writes log and checkpoint, and prints one document', 
   expect(records.at(-1)!.learningRate).toBeCloseTo(1e-4, 12);
 });
 
+test('train takes the normalisation of a network, and a residual network refuses it', async () => {
+  const options = ['--iterations', '1', '--no-batch-norm', '--sphere-norm', 'learned,0.5', '--no-relu'];
+  expect((await runCli(train('norm', ...options), env)).code).toBe(0);
+  const { metadata } = await readSafetensors(join(folder, 'norm', 'last.safetensors'));
+  expect(JSON.parse(metadata['config'])).toMatchObject({ batchNorm: false, sphereNorm: { beta: 'learned', gamma: 0.5 }, relu: false });
+  const refused = await runCli(train('refused', '--network', 'resnet32', '--no-relu'), env);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toContain('resnet32 has no option "relu"');
+  const one = await runCli(train('one', '--sphere-norm', 'learned'), env);
+  expect(one.stderr).toContain('--sphere-norm must be beta and gamma');
+});
+
 test('eval tells loss, accuracy and every class of the checkpoint', async () => {
   const checkpoint = join(folder, 'json', 'last.safetensors');
   const { code, stdout, stderr } = await runCli(['eval', checkpoint, ...data(), '--json'], env);
