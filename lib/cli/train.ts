@@ -7,7 +7,7 @@ import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
 import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
-import type { FitResult } from '../train';
+import { type FitResult, loadWeights } from '../train';
 import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
@@ -41,6 +41,7 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   logEvery: number;
   checkpointEvery: number;
   output?: string;
+  finetune?: string;
   resume?: string;
   json?: boolean;
 }
@@ -59,6 +60,7 @@ Examples:
   $ spherenet train --convolution plain --widths 16,32,48 --iterations 2000
   $ spherenet train --data mnist --network cnn3 --learnable layer --augment none
   $ spherenet train --data folder --source ~/pets --image-size 64 --augment random-resized
+  $ spherenet train --loss s-softmax --radius 30 --learning-rate 1e-4 --finetune runs/softmax/last.safetensors
   $ spherenet train --output runs/ga --resume runs/ga/last.safetensors`;
 
 export function define(command: Command): void {
@@ -104,6 +106,7 @@ function addRunOptions(command: Command): Command {
     .addOption(numberOption('--log-every <count>', 'steps between lines of the log', atLeastOne, 50))
     .addOption(numberOption('--checkpoint-every <count>', 'steps between checkpoints', atLeastOne, 500))
     .option('--output <folder>', 'for log.jsonl and last.safetensors (default: runs/<time>, or that of --resume)')
+    .option('--finetune <checkpoint>', 'begin with the weights of this file; the loss may be another')
     .option('--resume <checkpoint>', 'go on from this file; give the same options as before');
   return addTrainingDeviceOptions(command);
 }
@@ -112,9 +115,9 @@ async function run(options: AllOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const { evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
+  const { evalEvery, logEvery, checkpointEvery, finetune, resume, cudaGraph } = options;
   const splits = await loadData(options);
-  const { trainer } = prepareTraining(config, splits, {
+  const { model, trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
     evalEvery,
     logEvery,
@@ -126,6 +129,8 @@ async function run(options: AllOptions): Promise<void> {
     signal: abortOnInterrupt(),
     progress: true,
   });
+  // A resumed run has its own weights.
+  if (finetune !== undefined && resume === undefined) await loadWeights(finetune, model);
   process.stderr.write(`Training on ${device} for ${formatCount(config.iterations)} steps; log and checkpoints in ${output}\n`);
   report(await trainer.fit(), output, options);
 }
