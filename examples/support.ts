@@ -37,7 +37,9 @@ export async function splitsFromArguments(): Promise<data.DatasetSplits> {
 }
 
 /** Trains by Adam and prints the loss and the test accuracy after each epoch. Returns the last accuracy, 0 to 1. */
-export async function trainByEpochs(name: string, model: models.Classifier, splits: data.DatasetSplits, options: ExampleOptions): Promise<number> {
+export async function trainByEpochs(
+  name: string, model: models.Classifier, splits: data.DatasetSplits, options: ExampleOptions,
+): Promise<number> {
   const { epochs = 5, print = console.log } = options;
   const loader = data.trainingLoader(splits.train, { batchSize: 32, seed: 0, augment: 'none' });
   const testLoader = data.evaluationLoader(splits.test, 128);

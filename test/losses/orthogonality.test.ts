@@ -3,6 +3,7 @@ import { OrthogonalityRegularizer, WSoftmaxLoss } from '../../lib/losses';
 import { Classifier } from '../../lib/models';
 import { Conv2d, Flatten, Sequential, SphereConv2d, SphereLinear } from '../../lib/nn';
 import { orthogonality } from '../../lib/ops';
+import type { Tensor } from '../../lib/tensor';
 import { random } from '../support/tensors';
 import { expectThrown } from '../nn/expectations';
 
@@ -10,7 +11,8 @@ const conv = new SphereConv2d({ inChannels: 2, outChannels: 3, kernelSize: 3 });
 const linear = new SphereLinear({ inFeatures: 4, outFeatures: 2 });
 const plain = new Conv2d({ inChannels: 3, outChannels: 4, kernelSize: 1 });
 const network = new Sequential([conv, plain, new Flatten(), linear]);
-const cost = (normalized = false) => orthogonality(conv.weight, { normalized }).item() + orthogonality(linear.weight, { normalized }).item();
+const costOf = (weight: Tensor, normalized: boolean) => orthogonality(weight, { normalized }).item();
+const cost = (normalized = false) => costOf(conv.weight, normalized) + costOf(linear.weight, normalized);
 
 test('sums over every sphere layer below a module, plain layers left out', () => {
   const regularizer = new OrthogonalityRegularizer();

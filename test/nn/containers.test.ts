@@ -14,7 +14,8 @@ const channels = 4;
 function convolution(sphere: boolean, options: { outChannels?: number; kernelSize?: number; stride?: number } = {}, seed = 3): Layer {
   const { kernelSize = 3 } = options;
   const all = {
-    outChannels: channels, ...options, inChannels: channels, kernelSize, padding: kernelSize >> 1, bias: false, generator: new Generator(seed),
+    outChannels: channels, ...options, inChannels: channels, kernelSize, padding: kernelSize >> 1, bias: false,
+    generator: new Generator(seed),
   };
   return sphere ? new SphereConv2d(all) : new Conv2d(all);
 }
@@ -32,7 +33,9 @@ function apart({ body, shortcut, relu: hasRelu }: Residual, x: Tensor): Tensor {
 describe('Residual', () => {
   const basic = (sphere: boolean) => ({ conv: convolution(sphere), norm: norm(false) });
   const strided = (sphere: boolean): ResidualOptions => ({
-    body: { conv1: convolution(sphere, { outChannels: 4, stride: 2 }), norm1: norm(true), conv2: convolution(sphere, {}, 4), norm2: norm(false) },
+    body: {
+      conv1: convolution(sphere, { outChannels: 4, stride: 2 }), norm1: norm(true), conv2: convolution(sphere, {}, 4), norm2: norm(false),
+    },
     shortcut: new Sequential([convolution(sphere, { kernelSize: 1, stride: 2 }, 5), norm(false)]),
     relu: true,
   });
