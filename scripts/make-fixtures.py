@@ -533,7 +533,7 @@ def angular_inputs(rng, batch, size, classes, m):
 
 
 def loss_cases():
-    """Softmax cross entropy; W-Softmax; GA-Softmax over operators, margins and annealing; S-Softmax."""
+    """Softmax; W-Softmax; GA-Softmax over operators, margins and annealing; S-Softmax; hinge; a learned radius."""
     cases = {}
     for smoothing in (0, 0.01):
         for size, spread in (("small", 2), ("large", 60)):
@@ -565,6 +565,41 @@ def loss_cases():
             found = gradients(loss, [1.0], leaves)
             results = {"loss": loss, "logits": logits, "theta": theta, **found}
             cases[name] = params, {"x": x, "w": w, "labels": labels, **results}
+    return {**cases, **hinge_cases(), **learned_radius_cases()}
+
+
+def hinge_cases():
+    """torch.nn.MultiMarginLoss."""
+    cases = {}
+    for name, (batch, classes, margin, squared) in {
+        "hinge": (9, 10, 1, False),
+        "hinge-margin0.5": (5, 3, 0.5, False),
+        "hinge-squared": (7, 4, 1, True),
+        "hinge-squared-margin2": (6, 17, 2, True),
+    }.items():
+        rng = generator("losses", name)
+        logits, labels = normal(rng, batch, classes), rng.integers(0, classes, batch).astype(np.int32)
+        leaves = {"logits": leaf(logits)}
+        criterion = torch.nn.MultiMarginLoss(p=2 if squared else 1, margin=margin)
+        loss = criterion(leaves["logits"], torch.tensor(labels).long()).reshape(1)
+        params = {"loss": "hinge", "margin": margin, "squared": squared}
+        cases[name] = params, {"logits": logits, "labels": labels, "loss": loss, **gradients(loss, [1.0], leaves)}
+    return cases
+
+
+def learned_radius_cases():
+    """S-Softmax whose radius is differentiated; with the cosine it is NormFace."""
+    cases = {}
+    for name, operator, radius in (("normface", "cosine", 16), ("learned-radius-sigmoid", 0.3, 5)):
+        rng = generator("losses", name)
+        x, w, labels = angular_inputs(rng, 9, 7, 6, 1)
+        inputs = {"x": x, "w": w, "radius": np.array([radius], np.float32)}
+        leaves = {key: leaf(value) for key, value in inputs.items()}
+        params = {**operator_params(operator), "loss": "sSoftmax"}
+        full = {**params, "margin": 1, "annealing": 0, "radius": leaves["radius"]}
+        loss, logits, theta = angular_softmax(leaves["x"], leaves["w"], torch.tensor(labels).long(), full)
+        results = {"loss": loss, "logits": logits, "theta": theta, **gradients(loss, [1.0], leaves)}
+        cases[name] = params, {**inputs, "labels": labels, **results}
     return cases
 
 
@@ -602,6 +637,47 @@ def orthogonality_cases():
         loss = orthogonality(leaves["w"], coefficient, normalized)
         params = {"coefficient": coefficient, "normalized": normalized}
         cases[name] = params, {"w": w, "loss": loss, **gradients(loss, [1.0], leaves)}
+    return cases
+
+
+# --------------------------------------------------------------------------------------------- separation
+
+
+def hyperspherical_energy(w, power, half_space):
+    """Mean over pairs of unit vectors, from their differences; half_space: the opposites are vectors too."""
+    units = F.normalize(w.flatten(1), dim=1)
+    if half_space:
+        units = torch.cat([units, -units])
+    first, second = torch.triu_indices(len(units), len(units), 1)
+    square = ((units[first] - units[second]) ** 2).sum(1) + 1e-4
+    energy = -0.5 * torch.log(square) if power == 0 else square ** (-power / 2)
+    return energy.mean().reshape(1)
+
+
+def minimal_angle(w):
+    """-mean_i min_j angle(w_i, w_j)."""
+    units = F.normalize(w.flatten(1), dim=1)
+    angles = torch.acos((units @ units.T).clamp(-1 + 1e-12, 1 - 1e-12))
+    return -(angles + 10 * torch.eye(len(units))).min(1).values.mean().reshape(1)
+
+
+def separation_cases():
+    """MHE over powers and both spaces, and MMA."""
+    shapes = [(8, 3, 3, 3), (33, 1, 1, 5), (7, 17), (2, 2, 2, 1)]
+    cases = {}
+    for index, (power, half_space) in enumerate((p, h) for p in (0, 1, 2) for h in (False, True)):
+        name = f"energy-{power}{'-half' if half_space else ''}"
+        w = normal(generator("separation", name), *shapes[index % len(shapes)])
+        leaves = {"w": leaf(w)}
+        loss = hyperspherical_energy(leaves["w"], power, half_space)
+        params = {"power": power, "halfSpace": half_space}
+        cases[name] = params, {"w": w, "loss": loss, **gradients(loss, [1.0], leaves)}
+    for index, shape in enumerate(shapes):
+        name = f"angle-{'x'.join(map(str, shape))}"
+        w = normal(generator("separation", name), *shape)
+        leaves = {"w": leaf(w)}
+        loss = minimal_angle(leaves["w"])
+        cases[name] = {}, {"w": w, "loss": loss, **gradients(loss, [1.0], leaves)}
     return cases
 
 
@@ -704,6 +780,7 @@ if __name__ == "__main__":
         ("batch_norm", batch_norm_cases),
         ("losses", loss_cases),
         ("orthogonality", orthogonality_cases),
+        ("separation", separation_cases),
         ("optimizers", optimizer_cases),
         ("math", math_cases),
     ):

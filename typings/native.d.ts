@@ -297,17 +297,27 @@ export interface Native {
 
   /** loss, theta, correct: one element each */
   softmaxCrossEntropy(logits: Handle, labels: Handle, labelSmoothing: number, loss: Handle, dlogits: Handle): void;
+  /** Mean of sum_j max(0, margin - logit_y + logit_j) / classes, or of the squares, and its gradient. */
+  multiMargin(logits: Handle, labels: Handle, margin: number, squared: boolean, loss: Handle, dlogits: Handle): void;
+  /** radius: one element, in place of that of the options. */
   angularSoftmaxForward(
     ...args: [
-      x: Handle, w: Handle, labels: Handle, loss: Handle, logits: Handle, theta: Handle, ...saved: AngularSoftmaxSaved,
-      options: Packed<AngularSoftmaxOptions>,
+      x: Handle, w: Handle, radius: Optional, labels: Handle, loss: Handle, logits: Handle, theta: Handle,
+      ...saved: AngularSoftmaxSaved, options: Packed<AngularSoftmaxOptions>,
     ]
   ): void;
+  /** dradius: where forward had a radius tensor. */
   angularSoftmaxBackward(
-    ...args: [x: Handle, w: Handle, ...saved: AngularSoftmaxSaved, dloss: Handle, dx: Optional, dw: Optional]
+    ...args: [
+      x: Handle, w: Handle, ...saved: AngularSoftmaxSaved, dloss: Handle, dx: Optional, dw: Optional, dradius: Optional,
+    ]
   ): void;
   /** ||W W^T - I||_F^2 over rows of w, and its gradient */
   orthogonality(w: Handle, normalized: boolean, eps: number, loss: Handle, dw: Handle): void;
+  /** Mean of |u - v|^-power (0: log(1 / |u - v|)) over pairs of unit rows of w, and its gradient */
+  hypersphericalEnergy(w: Handle, power: number, halfSpace: boolean, eps: number, loss: Handle, dw: Handle): void;
+  /** Negative mean angle to the nearest other row of w, and its gradient */
+  minimalAngle(w: Handle, eps: number, loss: Handle, dw: Handle): void;
   countCorrect(logits: Handle, labels: Handle, top: number, correct: Handle): void;
 
   adamStep(

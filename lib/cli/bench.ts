@@ -83,7 +83,8 @@ function addSettingOptions(command: Command): Command {
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const { step, network, widths, imageSize, batchSize, operators, repeats, peer, overhead, profile = false, compare, output, json } = options;
+  const { step, network, widths, imageSize, batchSize, operators, repeats, peer, overhead, profile = false } = options;
+  const { compare, output, json } = options;
   const isStep = Boolean(step) || profile || network !== undefined;
   const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
   const document = await runBenchmark({

@@ -2,8 +2,7 @@ import { Argument, type Command } from 'commander';
 import { type DatasetName, datasetNames, type DatasetSummary, summarizeDataset } from '../data';
 import { requireOneOf } from '../errors';
 import { formatBytes, formatCount, textTable } from '../report';
-import { addSourceOptions, type SourceOptions } from './dataOptions';
-import { showLoadProgress } from './loadProgress';
+import { addSourceOptions, datasetOptions, type SourceOptions } from './dataOptions';
 import { jsonOption } from './options';
 import { printResult } from './output';
 
@@ -11,7 +10,8 @@ const examples = `
 Examples:
   $ spherenet data
   $ spherenet data mnist --json
-  $ spherenet data cifar10 --source ~/cifar-10-batches-bin`;
+  $ spherenet data cifar10 --source ~/cifar-10-batches-bin
+  $ spherenet data folder --source ~/imagenet`;
 
 export function define(command: Command): void {
   const name = new Argument('[name]', 'data set').choices(datasetNames).default('cifar10');
@@ -19,8 +19,8 @@ export function define(command: Command): void {
   addSourceOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
 }
 
-async function run(name: DatasetName, { source, cache, json }: SourceOptions & { json?: boolean }): Promise<void> {
-  printResult(await summarizeDataset(name, { source, cache, onProgress: showLoadProgress() }), json, asText);
+async function run(name: DatasetName, { json, ...options }: SourceOptions & { json?: boolean }): Promise<void> {
+  printResult(await summarizeDataset(name, datasetOptions(options)), json, asText);
 }
 
 function asText({ name, location, image, splits }: DatasetSummary): string {
@@ -30,6 +30,10 @@ function asText({ name, location, image, splits }: DatasetSummary): string {
     rows: Object.keys(splits[0].imagesPerClass).map((label) => [label, ...splits.map((each) => each.imagesPerClass[label])]),
     align: ['left', ...splits.map(() => 'right' as const)],
   });
-  const sizes = splits.map(({ split, images, bytes }) => `${split} ${formatCount(images)} images (${formatBytes(bytes)})`);
+  const sizes = splits.map(({ split, images, bytes, ignored }) => {
+    const details = [bytes !== null && formatBytes(bytes), ignored !== null && ignored > 0 && `other files left out: ${formatCount(ignored)}`];
+    const shown = details.filter((detail) => detail !== false);
+    return `${split} ${formatCount(images)} images${shown.length > 0 ? ` (${shown.join(', ')})` : ''}`;
+  });
   return `${name} in ${location}\n${shape} pixels; ${sizes.join(', ')}\n\n${table}`;
 }

@@ -1,10 +1,8 @@
 import type { Command } from 'commander';
-import { loadDataset } from '../data';
 import { formatCount, formatPercent, formatSignificant, textTable } from '../report';
 import { classReport, type ClassReport, loadModel } from '../train';
-import { addDataOptions, type DataOptions } from './dataOptions';
+import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addDeviceOptions, type DeviceOptions, useDevice } from './deviceOptions';
-import { showLoadProgress } from './loadProgress';
 import { atLeastOne, jsonOption, numberOption } from './options';
 import { printResult } from './output';
 
@@ -17,7 +15,8 @@ const examples = `
 Examples:
   $ spherenet eval runs/mine/last.safetensors
   $ spherenet eval runs/mine/last.safetensors --json
-  $ spherenet eval runs/digits/last.safetensors --data mnist`;
+  $ spherenet eval runs/digits/last.safetensors --data mnist
+  $ spherenet eval runs/pets/last.safetensors --data folder --source ~/pets --on-error skip`;
 
 export function define(command: Command): void {
   command.argument('<checkpoint>', 'a file written by spherenet train');
@@ -29,10 +28,10 @@ export function define(command: Command): void {
 }
 
 async function run(checkpoint: string, options: EvalOptions): Promise<void> {
-  const { data, source, cache, batchSize, json } = options;
+  const { batchSize, json } = options;
   const device = useDevice(options);
   const model = (await loadModel(checkpoint)).to(device);
-  const { test } = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const { test } = await loadData(options);
   printResult({ checkpoint, ...(await classReport(model, test, batchSize)) }, json, asText);
 }
 

@@ -15,7 +15,7 @@ const commands: Record<string, { description: string; load: () => Promise<{ defi
     load: () => import('./eval'),
   },
   paper: {
-    description: "Trains cells of the paper's Table 1 (CNN-9 on CIFAR-10) and sets them beside its accuracies.",
+    description: "Repeats the paper's tables, figures and lemmas, and sets its numbers beside those measured.",
     load: () => import('./paper'),
   },
   data: {

@@ -1,8 +1,8 @@
 import { MultiBar, Presets } from 'cli-progress';
-import type { ConvergenceOptions } from '../paper/convergence';
+import type { PaperOptions } from '../paper/run';
 import { formatCount, formatDuration, formatPercent, formatSignificant } from '../report';
 
-interface ShownProgress extends Required<Pick<ConvergenceOptions, 'onStep' | 'onEvaluation'>> {
+interface ShownProgress extends Required<Pick<PaperOptions, 'onStep' | 'onEvaluation'>> {
   stop: () => void;
 }
 

@@ -1,19 +1,16 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { evaluationLoader, loadDataset } from '../data';
+import { type AugmentationName, augmentationNames, evaluationLoader } from '../data';
 import { OptionError } from '../errors';
 import { type ConvolutionConfig, learnables, networkNames } from '../models';
 import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
-import {
-  augmentationNames, type AugmentationName, type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig,
-} from '../paper/trainingRun';
+import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import type { FitResult } from '../train';
-import { addDataOptions, type DataOptions } from './dataOptions';
+import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
-import { showLoadProgress } from './loadProgress';
 import { addLossOptions, headConfig, type LossOptions } from './lossOptions';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
@@ -36,7 +33,9 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   milestones?: number[];
   optimizer: OptimizerName;
   weightDecay: number;
+  normDecay: number;
   orthogonality?: number;
+  normalizedFilters?: boolean;
   augment: AugmentationName;
   seed: number;
   evalEvery: number;
@@ -48,7 +47,7 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
 }
 
 /** Options that only a SphereNet has. */
-const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality'] as const;
+const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality', 'normalizedFilters'] as const;
 
 const examples = `
 The defaults are the paper's for CIFAR-10, but for the iterations: the paper takes 64000.
@@ -58,6 +57,7 @@ Examples:
   $ spherenet train --loss ga-softmax --margin 4 --output runs/ga
   $ spherenet train --convolution plain --widths 16,32,48 --iterations 2000
   $ spherenet train --data mnist --network cnn3 --learnable layer --augment none
+  $ spherenet train --data folder --source ~/pets --image-size 64 --augment random-resized
   $ spherenet train --output runs/ga --resume runs/ga/last.safetensors`;
 
 export function define(command: Command): void {
@@ -91,8 +91,10 @@ function addOptimizationOptions(command: Command): void {
       listOption('--milestones <list>', 'steps that divide the rate by 10 (default: at 53 and 84 %)', numberIn(atLeastOne)),
     )
     .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, 5e-4))
+    .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
     .addOption(numberOption('--orthogonality <number>', 'penalty on SphereConv filters (default: 1e-4)', { min: 0 }))
-    .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops', augmentationNames, 'flip'))
+    .option('--normalized-filters', 'that penalty sees directions only, and lets the lengths go')
+    .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
 
@@ -110,8 +112,8 @@ async function run(options: TrainOptions & LossOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const { data, source, cache, evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
-  const splits = await loadDataset(data, { source, cache, onProgress: showLoadProgress() });
+  const { evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
+  const splits = await loadData(options);
   const { trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
     evalEvery,
@@ -151,7 +153,8 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
 
 function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
   requireFitting(options);
-  const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, augment, seed } = options;
+  const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { normalizedFilters = false } = options;
   const orthogonality = options.convolution === 'sphere' ? (options.orthogonality ?? 1e-4) : 0;
   return {
     model: {
@@ -162,7 +165,7 @@ function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
       head: headConfig(options),
       // The network itself says so where there are not as many widths as it has stages.
     } as TrainingConfig['model'],
-    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, orthogonality, augment, seed,
+    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, orthogonality, normalizedFilters, augment, seed,
   };
 }
 
@@ -197,7 +200,8 @@ function requireFitting(options: TrainOptions): void {
   if (options.convolution === 'sphere') return;
   for (const name of sphereOptions) {
     if (options[name] === undefined) continue;
-    throw new OptionError(name, `--${name} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new OptionError(name, `--${flag} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
   }
 }
 

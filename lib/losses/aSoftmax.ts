@@ -1,6 +1,6 @@
 import { requireKnownKeys } from '../errors';
 import { defineLoss } from './definition';
-import { GASoftmaxLoss, type MarginOptions, marginOptions } from './gaSoftmax';
+import { GASoftmaxLoss, marginKeys, type MarginOptions, marginOptions } from './gaSoftmax';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface ASoftmaxLossOptions extends ClassWeightOptions, MarginOptions {}
@@ -9,7 +9,7 @@ export interface ASoftmaxLossOptions extends ClassWeightOptions, MarginOptions {
 export class ASoftmaxLoss extends GASoftmaxLoss {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: ASoftmaxLossOptions) {
-    requireKnownKeys('ASoftmaxLoss', options, [...classWeightKeys, 'margin', 'annealing']);
+    requireKnownKeys('ASoftmaxLoss', options, [...classWeightKeys, ...marginKeys]);
     super({ ...options, operator: 'cosine' });
   }
 }

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
+import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularMargin } from './angular';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface ArcFaceLossOptions extends ClassWeightOptions {
   /** m, in radians, 0 to pi. Default 0.5. */
   margin?: number;
-  /** s, greater than 0. Default 64. */
+  /** s, greater than 0, at most 1e6. Default 64. */
   scale?: number;
 }
 
@@ -22,20 +23,24 @@ export class ArcFaceLoss extends AngularHead {
   constructor(options: ArcFaceLossOptions) {
     requireKnownKeys('ArcFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
     const { margin = 0.5, scale = 64, ...size } = options;
-    super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, { above: 0 }));
+    super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
     this.margin = requireNumber('margin', margin, { min: 0, max: Math.PI });
   }
 
   protected override marginOptions(): AngularMargin {
     return { marginFunction: 'additive-angle', margin: this.margin };
   }
+
+  protected override highestValue(): number {
+    return Math.cos(this.margin);
+  }
 }
 
 /** Of a config, for a margin that is added. */
 export function additiveMarginOptions(margin: string) {
   return {
-    margin: z.number().optional().register(lossFlags, { flags: '--margin <number>', description: margin }),
-    scale: z.number().optional().register(lossFlags, {
+    margin: z.number().optional().register(optionFlags, { flags: '--margin <number>', description: margin }),
+    scale: z.number().optional().register(optionFlags, {
       flags: '--scale <number>', description: 's of ArcFace and CosFace (default: 64)',
     }),
   };

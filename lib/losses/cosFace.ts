@@ -1,13 +1,14 @@
 import { requireKnownKeys, requireNumber } from '../errors';
+import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularMargin } from './angular';
 import { additiveMarginOptions } from './arcFace';
 import { defineLoss } from './definition';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface CosFaceLossOptions extends ClassWeightOptions {
-  /** m, at least 0. Default 0.35. */
+  /** m, 0 to 2. Default 0.35. */
   margin?: number;
-  /** s, greater than 0. Default 64. */
+  /** s, greater than 0, at most 1e6. Default 64. */
   scale?: number;
 }
 
@@ -22,12 +23,16 @@ export class CosFaceLoss extends AngularHead {
   constructor(options: CosFaceLossOptions) {
     requireKnownKeys('CosFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
     const { margin = 0.35, scale = 64, ...size } = options;
-    super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, { above: 0 }));
-    this.margin = requireNumber('margin', margin, { min: 0 });
+    super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
+    this.margin = requireNumber('margin', margin, { min: 0, max: 2 });
   }
 
   protected override marginOptions(): AngularMargin {
     return { marginFunction: 'additive-value', margin: this.margin };
+  }
+
+  protected override highestValue(): number {
+    return 1 - this.margin;
   }
 }
 

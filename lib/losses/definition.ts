@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import type { Module } from '../nn';
 import type { Head } from './head';
 
-/** How the command line takes an option of a loss. Losses may share a flag. */
-export interface LossFlag {
-  /** Such as `--margin <number>`. */
+/** How the command line takes an option of a loss or regularizer. Several may share a flag. */
+export interface OptionFlag {
+  /** Such as `--margin <number>`; without a value, `--squared`, for what is true or false. */
   flags: string;
   /** With the default. */
   description: string;
@@ -12,7 +13,7 @@ export interface LossFlag {
 }
 
 /** The flags of those options that have one; configs take the others too. */
-export const lossFlags = z.registry<LossFlag>();
+export const optionFlags = z.registry<OptionFlag>();
 
 /**
  * A loss for configs and the command line.
@@ -25,4 +26,13 @@ export function defineLoss<Name extends string, Options extends z.core.$ZodShape
   options: Options,
 ) {
   return { name, loss, options, schema: z.strictObject({ loss: z.literal(name), ...options }) };
+}
+
+/** The same for a regularizer, by its `regularizer` in a config. */
+export function defineRegularizer<Name extends string, Options extends z.core.$ZodShape>(
+  name: Name,
+  regularizer: new (options: never) => Module,
+  options: Options,
+) {
+  return { name, regularizer, options, schema: z.strictObject({ regularizer: z.literal(name), ...options }) };
 }

@@ -2,25 +2,40 @@ import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
 import { type Annealing, annealings, type AnnealingSchedule, annealingSchedule, annealingSchema, lambdaAt } from './annealing';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 
 /** How far the angle of the true class is enlarged. */
 export interface MarginOptions {
-  /** m of g_m, at least 1; an integer unless the operator is linear. Default 4. */
+  /** m of g_m, 1 to 100; an integer unless the operator is linear. Default 4. */
   margin?: number;
-  /** How the margin comes in gradually. Default `sphereface`. */
+  /** How the margin comes in gradually. Default `sphereface-scaled`. */
   annealing?: Annealing;
+  /**
+   * Iterations of the schedule that lie before the run, at least 0: in fine-tuning, those that the margin has seen. 64000
+   * goes on where the paper's run ended. Default 0.
+   */
+  annealingStart?: number;
 }
+
+export const marginKeys = ['margin', 'annealing', 'annealingStart'] as const;
 
 export interface GASoftmaxLossOptions extends AngularHeadOptions, MarginOptions {}
 
+const defaultAnnealing = 'sphereface-scaled';
+
 /** Of a config. */
 export const marginOptions = {
-  margin: z.number().optional().register(lossFlags, {
+  margin: z.number().optional().register(optionFlags, {
     flags: '--margin <number>', description: 'm of A- and GA-Softmax (default: 4)',
   }),
-  annealing: annealingSchema.optional().register(lossFlags, {
-    flags: '--annealing <name>', description: 'how the margin comes in (default: sphereface)', choices: annealings,
+  // Written out in every config: where it is missing, the config is older than scaled schedules.
+  annealing: annealingSchema.default(defaultAnnealing).register(optionFlags, {
+    flags: '--annealing <name>',
+    description: `how the margin comes in; scaled: the course of a run of 64000 steps, whatever --iterations (default: ${defaultAnnealing})`,
+    choices: annealings,
+  }),
+  annealingStart: z.number().optional().register(optionFlags, {
+    flags: '--annealing-start <iteration>', description: 'where in its schedule the annealing begins (default: 0)',
   }),
 };
 
@@ -32,19 +47,22 @@ export const marginOptions = {
 export class GASoftmaxLoss extends AngularHead {
   readonly margin: number;
   readonly #schedule: AnnealingSchedule | null;
+  readonly #start: number;
 
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: GASoftmaxLossOptions) {
-    requireKnownKeys('GASoftmaxLoss', options, [...angularKeys, 'margin', 'annealing']);
+    requireKnownKeys('GASoftmaxLoss', options, [...angularKeys, ...marginKeys]);
     super(options);
-    this.margin = requireNumber('margin', options.margin ?? 4, { min: 1, integer: options.operator !== 'linear' });
-    this.#schedule = annealingSchedule(options.annealing ?? 'sphereface');
+    const { margin = 4, annealing = defaultAnnealing, annealingStart: start = 0 } = options;
+    this.margin = requireNumber('margin', margin, { min: 1, max: 100, integer: options.operator !== 'linear' });
+    this.#schedule = annealingSchedule(annealing);
+    this.#start = requireNumber('annealingStart', start, { min: 0 });
     this.atIteration(0);
   }
 
-  override atIteration(iteration: number): void {
-    super.atIteration(iteration);
-    this.lambda = this.#schedule && lambdaAt(this.#schedule, iteration);
+  override atIteration(iteration: number, iterations?: number): void {
+    super.atIteration(iteration, iterations);
+    this.lambda = this.#schedule && lambdaAt(this.#schedule, iteration, { iterations, start: this.#start });
   }
 
   protected override marginOptions(): AngularMargin {

@@ -39,9 +39,15 @@ export abstract class Head extends Module {
   /** For evaluation: `[N, D]` to `[N, classes]`, without margin. */
   abstract logits(features: Tensor): Tensor;
 
-  /** Tells the head the iteration, counted from 0, before its forward pass. @throws {OptionError} */
-  atIteration(iteration: number): void {
+  /**
+   * Tells the head where the run stands, before its forward pass.
+   * @param iteration Counted from 0.
+   * @param iterations Length of the run. Default: unknown, and what scales with it does not.
+   * @throws {OptionError} naming the argument at fault.
+   */
+  atIteration(iteration: number, iterations?: number): void {
     requireNumber('iteration', iteration, { min: 0, integer: true });
+    if (iterations !== undefined) requireNumber('iterations', iterations, { min: 1, integer: true });
   }
 
   override multiplyAdds(output: Shape): number {

@@ -1,15 +1,18 @@
 import { z } from 'zod';
+import { requireOneOf } from '../errors';
 import { arcFace } from './arcFace';
 import { aSoftmax } from './aSoftmax';
 import { cosFace } from './cosFace';
 import { gaSoftmax } from './gaSoftmax';
 import type { ClassWeightOptions, Head } from './head';
+import { hinge } from './hinge';
+import { normFace } from './normFace';
 import { softmax } from './softmax';
 import { sSoftmax } from './sSoftmax';
 import { wSoftmax } from './wSoftmax';
 
 /** Every loss. What configs and the command line know of losses comes from here. */
-export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax, arcFace, cosFace] as const;
+export const lossDefinitions = [softmax, wSoftmax, aSoftmax, gaSoftmax, sSoftmax, arcFace, cosFace, normFace, hinge] as const;
 
 export type LossName = (typeof lossDefinitions)[number]['name'];
 
@@ -20,13 +23,20 @@ const [first, ...others] = lossDefinitions.map(({ schema }) => schema);
 /** Which loss a network is trained by, with the options of its class. */
 export const headSchema = z.discriminatedUnion('loss', [first, ...others]);
 
-export type HeadConfig = z.output<typeof headSchema>;
+export type HeadConfig = z.input<typeof headSchema>;
+
+/** The config of an earlier checkpoint as it is written now: annealings were not scaled. @internal */
+export function currentHead(head: Record<string, unknown>): Record<string, unknown> {
+  const definition = lossDefinitions.find(({ name }) => name === head['loss']);
+  return definition && 'annealing' in definition.options ? { annealing: 'sphereface', ...head } : head;
+}
 
 /**
  * The loss that a config describes, for features of a given size.
  * @throws {OptionError} naming the option at fault.
  */
 export function createHead({ loss: name, ...options }: HeadConfig, size: ClassWeightOptions): Head {
+  requireOneOf('loss', name, lossNames);
   const Loss = lossDefinitions.find((each) => each.name === name)!.loss as new (options: object) => Head;
   return new Loss({ ...options, ...size });
 }

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
+import { radiusRange } from '../ops/losses';
 import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
-import { defineLoss, lossFlags } from './definition';
+import { defineLoss, optionFlags } from './definition';
 
 export interface SSoftmaxLossOptions extends AngularHeadOptions {
-  /** Greater than 0. */
+  /** Greater than 0, at most 1e6. */
   radius: number;
 }
 
@@ -13,11 +14,11 @@ export class SSoftmaxLoss extends AngularHead {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: SSoftmaxLossOptions) {
     requireKnownKeys('SSoftmaxLoss', options, [...angularKeys, 'radius']);
-    super(options, requireNumber('radius', options.radius, { above: 0 }));
+    super(options, requireNumber('radius', options.radius, radiusRange));
   }
 }
 
 export const sSoftmax = defineLoss('s-softmax', SSoftmaxLoss, {
   ...angularOptions,
-  radius: z.number().register(lossFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
+  radius: z.number().register(optionFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
 });

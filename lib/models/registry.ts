@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { requireOneOf } from '../errors';
+import { currentHead } from '../losses/registry';
 import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
 import { parseConfig } from './config';
@@ -58,6 +59,10 @@ const formerNames: Partial<Record<string, string>> = { plain: 'cnn' };
 
 /** The config of an earlier checkpoint as it is written now. @internal */
 export function currentConfig(config: Record<string, unknown>): Record<string, unknown> {
-  const { network } = config;
-  return { ...config, network: formerNames[network as string] ?? network };
+  const { network, head } = config;
+  return {
+    ...config,
+    network: formerNames[network as string] ?? network,
+    ...(typeof head === 'object' && head !== null ? { head: currentHead(head as Record<string, unknown>) } : {}),
+  };
 }

@@ -43,8 +43,8 @@ export class Curvature extends Module {
   }
 }
 
-/** The p that gives this k. */
-function freeValue(k: number, positivity: Positivity): number {
+/** The p that gives this k. @internal */
+export function freeValue(k: number, positivity: Positivity): number {
   if (requireOneOf('positivity', positivity, positivities) === 'absolute') {
     return requireNumber('k', k, { above: 0.05 }) - 0.05;
   }

@@ -29,6 +29,14 @@ export function requireRank(name: string, tensor: Tensor, rank: number, pattern:
   if (tensor.size === 0) throw new ShapeError(name, `${name} must not be empty, but has shape ${formatShape(tensor.shape)}`);
 }
 
+/** @throws {ShapeError | DTypeError | DisposedError} unless `weight` holds filters, one for each entry of the first axis. */
+export function requireFilters(name: string, weight: Tensor): void {
+  requireFloat(name, weight);
+  if (weight.shape.length < 2 || weight.size === 0) {
+    throw new ShapeError(name, `${name} must have shape [O, ...] with elements, but has ${formatShape(weight.shape)}`);
+  }
+}
+
 /** @throws {ShapeError} when the shape is not exactly `expected`. */
 export function requireShape(name: string, tensor: Tensor, expected: Shape): void {
   if (tensor.shape.length !== expected.length || tensor.shape.some((extent, axis) => extent !== expected[axis])) {

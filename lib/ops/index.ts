@@ -12,12 +12,15 @@ export {
   type AngularSoftmaxOptions,
   type MarginFunction,
   marginFunctions,
+  multiMargin,
+  type MultiMarginOptions,
   softmaxCrossEntropy,
 } from './losses';
 export { matmul, type MatmulOptions } from './matmul';
 export { orthogonality } from './orthogonality';
 export { avgPool2d, globalAvgPool2d, maxPool2d, type PoolOptions } from './pooling';
 export { flatten, reshape } from './reshape';
+export { type EnergyOptions, type EnergyPower, energyPowers, hypersphericalEnergy, minimalAngle } from './separation';
 export {
   type AngularOperator,
   angularOperators,

@@ -3,8 +3,8 @@ import { record } from '../autograd';
 import { type NumberRange, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
 import { codeOf, native, packer } from '../native';
-import { type Tensor, tidy } from '../tensor';
-import { requireFloat, requireLabels, requireRank } from './checks';
+import { Tensor, tidy } from '../tensor';
+import { requireAlike, requireBoolean, requireFloat, requireLabels, requireRank, requireShape } from './checks';
 import { scaledBy } from './elementwise';
 import { linearOutputShape } from './linear';
 import { type AngularOperator, defaultNormGuard, sphereArguments } from './sphereConv2d';
@@ -30,14 +30,55 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor, options: { l
   return record('softmaxCrossEntropy', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
 }
 
+export interface MultiMarginOptions {
+  /** By how much the true class's logit has to exceed the others, greater than 0. Default 1. */
+  margin?: number;
+  /** Whether hinges are squared. Default false. */
+  squared?: boolean;
+}
+
+/**
+ * The hinge loss of several classes (Weston and Watkins, 1999; MultiMarginLoss of PyTorch): the mean over the batch of
+ * `sum_j max(0, margin - logit_y + logit_j) / classes`, or of the squares, over the classes j other than the label y.
+ * @param logits `[N, classes]`
+ * @param labels `[N]`, i32, from 0 below classes.
+ * @returns A scalar.
+ * @throws {ShapeError | DTypeError | DeviceError | DataError | OptionError} naming the argument at fault.
+ */
+export function multiMargin(logits: Tensor, labels: Tensor, options: MultiMarginOptions = {}): Tensor {
+  requireKnownKeys('multiMargin', options, ['margin', 'squared']);
+  const { margin, squared } = checkMultiMargin(options);
+  requireFloat('logits', logits);
+  requireRank('logits', logits, 2, '[N, classes]');
+  requireLabels(labels, logits.shape[0], logits.shape[1], ['logits', logits]);
+  const loss = logits.newEmpty([]);
+  const gradient = logits.newEmpty();
+  native.multiMargin(logits.handle, labels.handle, margin, squared, loss.handle, gradient.handle);
+  return record('multiMargin', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+}
+
+/** With the defaults filled in. @throws {OptionError} naming the option at fault. */
+export function checkMultiMargin({ margin = 1, squared = false }: MultiMarginOptions): Required<MultiMarginOptions> {
+  return { margin: requireNumber('margin', margin, { above: 0, max: largestScale }), squared: requireBoolean('squared', squared) };
+}
+
+// Logits of 1e6 leave a float32 one decimal; far beyond it they overflow, and the loss is NaN.
+const largestScale = 1e6;
+
+/** Of a radius, which is the scale of the logits. */
+export const radiusRange: NumberRange = { above: 0, max: largestScale };
+
 /** How an angular loss turns angles into logits. */
 export interface AngularLogitOptions {
   /** Default `sigmoid`. */
   operator?: AngularOperator;
   /** Curvature of the sigmoid, > 0. Default 0.3. */
   k?: number;
-  /** Logits are `radius g(theta)` instead of `|x| g(theta)`: S-Softmax. Greater than 0. */
-  radius?: number;
+  /**
+   * Logits are `radius g(theta)` instead of `|x| g(theta)`: S-Softmax. Greater than 0, at most 1e6. A tensor `[1]` gets a
+   * gradient; its element must be positive, which is not checked.
+   */
+  radius?: number | Tensor;
 }
 
 /** What the margin m makes of the true class's g: the functions of native/math/margin.h. */
@@ -52,8 +93,8 @@ export interface AngularSoftmaxOptions extends AngularLogitOptions {
    */
   marginFunction?: MarginFunction;
   /**
-   * m: multiplicative, at least 1, an integer unless the operator is linear, default 1; added to the angle, 0 to pi,
-   * default 0; taken off the value, at least 0, default 0. The defaults are no margin.
+   * m: multiplicative, 1 to 100, an integer unless the operator is linear, default 1; added to the angle, 0 to pi,
+   * default 0; taken off the value, 0 to 2, default 0. The defaults are no margin.
    */
   margin?: number;
   /**
@@ -65,8 +106,12 @@ export interface AngularSoftmaxOptions extends AngularLogitOptions {
 
 const logitOptionKeys = ['operator', 'k', 'radius'] as const;
 
-/** Checked; the annealing is read at each forward pass. */
-type CheckedOptions = Omit<NativeOptions, 'annealing'> & { readAnnealing: () => number };
+/** Checked; the annealing is read at each forward pass. The radius is 0 where it is |x| or a tensor. */
+interface CheckedOptions {
+  values: Omit<NativeOptions, 'annealing'>;
+  readAnnealing: () => number;
+  radius: Tensor | null;
+}
 
 function checkOptions(options: AngularSoftmaxOptions): CheckedOptions {
   const { operator, k, marginFunction = 'multiplicative', annealing = 0, radius } = options;
@@ -74,39 +119,53 @@ function checkOptions(options: AngularSoftmaxOptions): CheckedOptions {
   const { code, kTensor, kValue } = sphereArguments({ operator, k });
   if (kTensor) throw new OptionError('k', 'k must be a number in a loss, but got a Tensor');
   return {
-    angular: code,
-    k: kValue,
-    marginFunction: codeOf('margins', requireOneOf('marginFunction', marginFunction, marginFunctions)),
-    margin: requireNumber('margin', margin, marginRange(marginFunction, operator)),
+    values: {
+      angular: code,
+      k: kValue,
+      marginFunction: codeOf('margins', requireOneOf('marginFunction', marginFunction, marginFunctions)),
+      margin: requireNumber('margin', margin, marginRange(marginFunction, operator)),
+      radius: radius === undefined || radius instanceof Tensor ? 0 : requireNumber('radius', radius, radiusRange),
+      eps: defaultNormGuard.eps,
+    },
     readAnnealing: checkedReader(annealing, (lambda) => requireNumber('annealing', lambda, { min: 0 })),
-    radius: radius === undefined ? 0 : requireNumber('radius', radius, { above: 0 }),
-    eps: defaultNormGuard.eps,
+    radius: radius instanceof Tensor ? radius : null,
   };
+}
+
+/** Features, class weights and a learned radius. @returns Batch and classes. */
+function checkOperands(x: Tensor, weight: Tensor, radius: Tensor | null): [batch: number, classes: number] {
+  const [batch, classes] = linearOutputShape(x, weight, null);
+  if (radius) {
+    requireAlike(['x', x], ['radius', radius]);
+    requireShape('radius', radius, [1]);
+  }
+  return [batch, classes];
 }
 
 function marginRange(marginFunction: MarginFunction, operator?: AngularOperator): NumberRange {
   switch (marginFunction) {
     case 'multiplicative':
-      return { min: 1, integer: operator !== 'linear' };
+      return { min: 1, max: 100, integer: operator !== 'linear' };
     case 'additive-angle':
       return { min: 0, max: Math.PI };
     case 'additive-value':
-      return { min: 0 };
+      // That of an angle of 0 over one of pi, in g.
+      return { min: 0, max: 2 };
   }
 }
 
 const packOptions = packer('AngularSoftmaxOptions');
 
 /** The results of the native operator, all of them, off the tape. */
-function forward(x: Tensor, weight: Tensor, labels: Tensor, { readAnnealing, ...options }: CheckedOptions) {
+function forward(x: Tensor, weight: Tensor, labels: Tensor, { readAnnealing, radius, values }: CheckedOptions) {
   const annealing = dynamicScalar(readAnnealing);
   const [batch, classes] = [x.shape[0], weight.shape[0]];
   const made = (...shape: number[]) => x.newEmpty(shape);
   const results = { loss: made(), logits: made(batch, classes), theta: made() };
   const saved = [made(batch, classes), made(batch, classes), made(batch), made(batch), made(classes)];
   native.angularSoftmaxForward(
-    x.handle, weight.handle, labels.handle, results.loss.handle, results.logits.handle, results.theta.handle,
-    ...handlesOf(saved), packOptions({ ...options, annealing }),
+    x.handle, weight.handle, radius?.handle ?? null, labels.handle, results.loss.handle, results.logits.handle,
+    results.theta.handle, ...handlesOf(saved), packOptions({ ...values, annealing }),
   );
   return { ...results, saved };
 }
@@ -135,16 +194,19 @@ export function angularSoftmax(
 ): { loss: Tensor; logits: Tensor; theta: Tensor } {
   requireKnownKeys('angularSoftmax', options, [...logitOptionKeys, 'marginFunction', 'margin', 'annealing']);
   const checked = checkOptions(options);
-  const [batch, classes] = linearOutputShape(x, weight, null);
+  const { radius } = checked;
+  const [batch, classes] = checkOperands(x, weight, radius);
   requireLabels(labels, batch, classes, ['x', x]);
   const { loss, logits, theta, saved } = forward(x, weight, labels, checked);
-  record('angularSoftmax', loss, [x, weight], saved, (dloss) => {
+  record('angularSoftmax', loss, radius ? [x, weight, radius] : [x, weight], saved, (dloss) => {
     const dx = x.requiresGrad ? x.newEmpty() : null;
     const dw = weight.requiresGrad ? weight.newEmpty() : null;
+    const dradius = radius?.newEmpty() ?? null;
     native.angularSoftmaxBackward(
       x.handle, weight.handle, ...handlesOf(saved), dloss.handle, dx?.handle ?? null, dw?.handle ?? null,
+      dradius?.handle ?? null,
     );
-    return [dx, dw];
+    return radius ? [dx, dw, dradius] : [dx, dw];
   });
   return { loss, logits, theta };
 }
@@ -159,6 +221,6 @@ export function angularSoftmax(
 export function angularLogits(x: Tensor, weight: Tensor, options: AngularLogitOptions = {}): Tensor {
   requireKnownKeys('angularLogits', options, logitOptionKeys);
   const checked = checkOptions(options);
-  const [batch] = linearOutputShape(x, weight, null);
+  const [batch] = checkOperands(x, weight, checked.radius);
   return tidy(() => forward(x, weight, x.newFull(0, [batch], 'i32'), checked).logits);
 }

@@ -1,8 +1,8 @@
 import { record } from '../autograd';
-import { requireKnownKeys, ShapeError } from '../errors';
+import { requireKnownKeys } from '../errors';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
-import { formatShape, requireBoolean, requireFloat } from './checks';
+import { requireBoolean, requireFilters } from './checks';
 import { scaledBy } from './elementwise';
 import { defaultNormGuard } from './sphereConv2d';
 
@@ -17,10 +17,7 @@ import { defaultNormGuard } from './sphereConv2d';
 export function orthogonality(weight: Tensor, options: { normalized?: boolean } = {}): Tensor {
   requireKnownKeys('orthogonality', options, ['normalized']);
   const normalized = requireBoolean('normalized', options.normalized ?? true);
-  requireFloat('weight', weight);
-  if (weight.shape.length < 2 || weight.size === 0) {
-    throw new ShapeError('weight', `weight must have shape [O, ...] with elements, but has ${formatShape(weight.shape)}`);
-  }
+  requireFilters('weight', weight);
   const loss = weight.newEmpty([]);
   const gradient = weight.newEmpty();
   native.orthogonality(weight.handle, normalized, defaultNormGuard.eps, loss.handle, gradient.handle);

@@ -1,22 +1,30 @@
 import { requireKnownKeys, requireNumber } from '../errors';
-import { Conv2d, Linear, type Module, type Parameter } from '../nn';
+import { BatchNorm2d, Conv2d, Linear, type Module, type Parameter } from '../nn';
 import type { ParameterGroup } from './optimizer';
 
 /**
- * The parameters of a module in two groups: first those with weight decay, the weights of Conv2d and Linear (and with
- * it the class weights of SoftmaxLoss); then those without, all others: filters on the sphere and angular class
- * weights, whose length does not matter, biases, BatchNorm's and SphereNorm's coefficients, and curvatures.
- * @param options.weightDecay L2 penalty of the first group, at least 0.
+ * The parameters of a module by their weight decay, an L2 penalty that is part of the gradient: first the weights of
+ * Conv2d and Linear (and with it the class weights of SoftmaxLoss); then gamma and beta of BatchNorm; then all others,
+ * without any: filters on the sphere and angular class weights, whose length does not matter, biases, SphereNorm's
+ * coefficients, and curvatures. Groups may be empty.
+ * @param options.weightDecay Of the first group, at least 0.
+ * @param options.normDecay Of the second group, at least 0. Default 0. In a SphereNet BatchNorm holds the only scales.
  * @throws {OptionError} naming the option at fault.
  */
-export function parameterGroups(module: Module, options: { weightDecay: number }): ParameterGroup[] {
-  requireKnownKeys('parameterGroups', options, ['weightDecay']);
+export function parameterGroups(module: Module, options: { weightDecay: number; normDecay?: number }): ParameterGroup[] {
+  requireKnownKeys('parameterGroups', options, ['weightDecay', 'normDecay']);
   const weightDecay = requireNumber('weightDecay', options.weightDecay, { min: 0 });
-  const decayed = new Set<Parameter>();
-  for (const part of module.modules()) if (part instanceof Conv2d || part instanceof Linear) decayed.add(part.weight);
-  const undecayed = module.parameters().filter((parameter) => !decayed.has(parameter));
+  const normDecay = requireNumber('normDecay', options.normDecay ?? 0, { min: 0 });
+  const weights = new Set<Parameter>();
+  const norms = new Set<Parameter>();
+  for (const part of module.modules()) {
+    if (part instanceof Conv2d || part instanceof Linear) weights.add(part.weight);
+    else if (part instanceof BatchNorm2d) norms.add(part.gamma).add(part.beta);
+  }
+  const others = module.parameters().filter((parameter) => !weights.has(parameter) && !norms.has(parameter));
   return [
-    { parameters: [...decayed], weightDecay },
-    { parameters: undecayed, weightDecay: 0 },
+    { parameters: [...weights], weightDecay },
+    { parameters: [...norms], weightDecay: normDecay },
+    { parameters: others, weightDecay: 0 },
   ];
 }

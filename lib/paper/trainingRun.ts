@@ -1,19 +1,9 @@
-import { type Augmentation, DataLoader, type DatasetSplits } from '../data';
+import { type AugmentationName, type DatasetSplits, trainingLoader } from '../data';
 import { requireOneOf } from '../errors';
 import { OrthogonalityRegularizer } from '../losses';
 import { type Classifier, createModel, type ModelOptions } from '../models';
 import { Adam, type Optimizer, type ParameterGroup, parameterGroups, SGD, StepSchedule } from '../optim';
 import { Trainer, type TrainerOptions } from '../train';
-
-/** `full` is CIFAR-10+: 4 pixels of padding, a random crop and a random left-right flip. */
-const augmentations = {
-  none: {},
-  flip: { flipHorizontal: true },
-  full: { padding: 4, flipHorizontal: true },
-} as const satisfies Record<string, Augmentation>;
-
-export type AugmentationName = keyof typeof augmentations;
-export const augmentationNames = Object.keys(augmentations) as AugmentationName[];
 
 const optimizers = {
   adam: (groups, learningRate) => new Adam(groups, { learningRate }),
@@ -38,8 +28,12 @@ export interface TrainingConfig {
   optimizer: OptimizerName;
   /** L2 penalty on the weights of plain layers. */
   weightDecay: number;
+  /** L2 penalty on gamma and beta of BatchNorm. */
+  normDecay: number;
   /** Coefficient of the orthogonality penalty on SphereConv filters; 0 for none. */
   orthogonality: number;
+  /** Whether that penalty sees the directions of the filters only. */
+  normalizedFilters: boolean;
   augment: AugmentationName;
   seed: number;
 }
@@ -56,8 +50,12 @@ type TrainerExtras = Omit<TrainerOptions, 'model' | 'optimizer' | 'schedule' | '
 
 /** The paper divides the learning rate at 34,000 and 54,000 of 64,000 iterations; here in proportion. */
 export function paperMilestones(iterations: number): number[] {
-  const milestones = [34, 54].map((thousands) => Math.round((iterations * thousands) / 64));
-  return [...new Set(milestones)].filter((milestone) => milestone > 0);
+  return milestonesAt([34 / 64, 54 / 64], iterations);
+}
+
+/** Shares of the iterations as steps; those that fall together or before the first step count once or not at all. */
+export function milestonesAt(shares: readonly number[], iterations: number): number[] {
+  return [...new Set(shares.map((share) => Math.round(share * iterations)))].filter((milestone) => milestone > 0);
 }
 
 /**
@@ -65,8 +63,8 @@ export function paperMilestones(iterations: number): number[] {
  * @throws {OptionError} naming the option at fault.
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
-  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize } = config;
-  const augment = augmentations[requireOneOf('augment', config.augment, augmentationNames)];
+  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, augment } = config;
+  const { orthogonality, normalizedFilters } = config;
   const { channels, height, classes } = train;
   const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
   const optimizer = makeOptimizer(config, model);
@@ -74,8 +72,9 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
     model,
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
-    regularizer: config.orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: config.orthogonality }) : undefined,
-    loader: new DataLoader(train, { batchSize, seed, augment }),
+    regularizer:
+      orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: orthogonality, normalized: normalizedFilters }) : undefined,
+    loader: trainingLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,
   });
@@ -86,6 +85,7 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
   return { model, trainer, dispose };
 }
 
-function makeOptimizer({ optimizer, learningRate, weightDecay }: TrainingConfig, model: Classifier): Optimizer {
-  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](parameterGroups(model, { weightDecay }), learningRate);
+function makeOptimizer({ optimizer, learningRate, weightDecay, normDecay }: TrainingConfig, model: Classifier): Optimizer {
+  const groups = parameterGroups(model, { weightDecay, normDecay });
+  return optimizers[requireOneOf('optimizer', optimizer, optimizerNames)](groups, learningRate);
 }

@@ -7,6 +7,9 @@ import { textMeasurer, type MeasureText } from './image';
 /** One point of a curve. A `y` that is not finite leaves a gap. */
 export type Point = readonly [x: number, y: number];
 
+/** One point of a band. */
+export type BandPoint = readonly [x: number, low: number, high: number];
+
 /** What every chart has. */
 interface ChartOptions {
   title: string;
@@ -24,6 +27,8 @@ export interface LineChartOptions extends ChartOptions {
   series: readonly {
     name: string;
     points: readonly Point[];
+    /** Shaded between `low` and `high`, such as the spread over several seeds. */
+    band?: readonly BandPoint[];
     /** Draws the line dashed (`true`) or solid (`false`). Default: a pattern by position, the first one solid. */
     dash?: boolean;
   }[];
@@ -31,6 +36,8 @@ export interface LineChartOptions extends ChartOptions {
   yRange?: readonly [low: number, high: number];
   /** Logarithmic vertical axis; values that are not positive leave a gap. */
   logY?: boolean;
+  /** Logarithmic horizontal axis; every x must be greater than 0. */
+  logX?: boolean;
 }
 
 /** Options of {@link barChart}. */

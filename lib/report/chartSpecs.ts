@@ -14,13 +14,14 @@ export type PanelSpec = LayerSpec<Field> | UnitSpec<Field>;
 const COMMON_KEYS = ['kind', 'title', 'xLabel', 'width', 'height'];
 
 export function lineSpec(chart: LineChartOptions, width: number, height: number, measure: MeasureText): PanelSpec {
-  requireKnownKeys('lineChart', chart, [...COMMON_KEYS, 'yLabel', 'series', 'yRange', 'logY']);
-  const { series, yRange, logY = false } = chart;
+  requireKnownKeys('lineChart', chart, [...COMMON_KEYS, 'yLabel', 'series', 'yRange', 'logX', 'logY']);
+  const { series, yRange, logX = false, logY = false } = chart;
   const names = distinctNames('series', series, MAX_LINES);
   if (yRange) {
     requireNumber('yRange[0]', yRange[0], logY ? { above: 0 } : {});
     requireNumber('yRange[1]', yRange[1], { above: yRange[0] });
   }
+  if (logX) for (const [x] of series.flatMap(({ points, band = [] }) => [...points, ...band])) requireNumber('x', x, { above: 0 });
   const drawable = (y: number): boolean => Number.isFinite(y) && (!logY || y > 0);
   const inRange = (y: number): boolean => !yRange || (y >= yRange[0] && y <= yRange[1]);
   const rows = series.flatMap(({ name, points }) =>
@@ -32,8 +33,11 @@ export function lineSpec(chart: LineChartOptions, width: number, height: number,
       marked: points.length <= 20 && drawable(y) && inRange(y),
     })),
   );
+  const bands = series.flatMap(({ name, band = [] }) =>
+    band.filter(([, low, high]) => drawable(low) && drawable(high)).map(([x, low, high]) => ({ series: name, x, low, high })),
+  );
   // A run that has only just begun, or has diverged at once, gets empty axes: Vega would label them NaN.
-  const xDomain = rows.length > 0 ? undefined : [0, 1];
+  const xDomain = rows.length > 0 ? undefined : logX ? [1, 10] : [0, 1];
   const yDomain = yRange ?? (rows.some(({ y }) => y !== null) ? undefined : [0.1, 1]);
   const dashes = series.map(({ dash }, index) =>
     dash === undefined ? DASHES[index % DASHES.length] : dash ? DASHED : SOLID,
@@ -43,7 +47,7 @@ export function lineSpec(chart: LineChartOptions, width: number, height: number,
     ...frame(chart.title, width, height, measure),
     data: { values: rows },
     encoding: {
-      x: { field: 'x', type: 'quantitative', title: chart.xLabel, scale: { zero: false, ...(xDomain && { domain: xDomain }) } },
+      x: { field: 'x', type: 'quantitative', title: chart.xLabel, scale: { ...(logX ? { type: 'log' } : { zero: false }), ...(xDomain && { domain: xDomain }) } },
       y: {
         field: 'y',
         type: 'quantitative',
@@ -54,12 +58,22 @@ export function lineSpec(chart: LineChartOptions, width: number, height: number,
       color,
     },
     layer: [
+      ...(bands.length > 0 ? [bandLayer(bands, chart.yLabel, yRange !== undefined)] : []),
       { mark: { type: 'line', clip: yRange !== undefined }, encoding: { strokeDash } },
       {
         transform: [{ filter: 'datum.marked' }],
         mark: { type: 'point', filled: true, size: 26, opacity: 1 },
       },
     ],
+  };
+}
+
+/** Under the lines, and without a legend of its own. */
+function bandLayer(bands: readonly { low: number; high: number }[], yLabel: string, clip: boolean): UnitSpec<Field> {
+  return {
+    data: { values: [...bands] },
+    mark: { type: 'area', opacity: 0.18, clip, tooltip: false },
+    encoding: { y: { field: 'low', type: 'quantitative', title: yLabel }, y2: { field: 'high' } },
   };
 }
 

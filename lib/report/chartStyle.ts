@@ -21,9 +21,9 @@ export function frame(title: string, width: number, height: number, measure: Mea
   return { title: { text: wrap(title, width, TITLE_SIZE, true, measure) }, width, height };
 }
 
-/** Colour and dash by series; both have the same legend, so that Vega-Lite draws it once. */
+/** Colour and dash by series; both have the same legend, so that Vega-Lite draws it once, and not as pale as the bands. */
 export function seriesEncoding(names: string[], dashes: number[][], width: number, measure: MeasureText) {
-  const legend = { ...legendColumns(names, width, measure), symbolType: 'stroke', symbolSize: 700, clipHeight: 14 };
+  const legend = { ...legendColumns(names, width, measure), symbolType: 'stroke', symbolSize: 700, clipHeight: 14, symbolOpacity: 1 };
   const base = { field: 'series', type: 'nominal' as const, legend };
   const colours = names.map((_, index) => COLOURS[index % COLOURS.length]);
   return {

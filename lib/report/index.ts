@@ -1,5 +1,5 @@
 export { barChart, histogram, lineChart, panels } from './chart';
-export type { BarChartOptions, HistogramOptions, LineChartOptions, Panel, Point } from './chart';
+export type { BandPoint, BarChartOptions, HistogramOptions, LineChartOptions, Panel, Point } from './chart';
 export { formatBytes, formatCount, formatDuration, formatNumber, formatPercent, formatSignificant } from './format';
 export { saveChart, svgToPng } from './image';
 export type { PngOptions } from './image';

@@ -1,5 +1,5 @@
 import type { Handle } from '../../typings/native';
-import type { Batch } from '../data/loader';
+import type { Batch } from '../data';
 import { releaseCachedMemory } from '../device';
 import { ShapeError } from '../errors';
 import { captureGraph, type CapturedGraph } from '../graph';

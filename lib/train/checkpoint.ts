@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CheckpointError, describe, SphereNetError } from '../errors';
 import { type Classifier, createModel, type ModelConfig, type ModelOptions } from '../models';
+import type { Head } from '../losses';
 import { currentConfig, modelConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
@@ -82,7 +83,7 @@ export async function loadCheckpoint(
   return naming(path, () =>
     tidy(() => {
       const state = withPrefix('model.', file.tensors);
-      requireSameConfig(file.config, model.config);
+      requireSameConfig(file.config && filledConfig(file.config), model.config);
       requireSameLayout('model', state, model.stateDict());
       requireSameStreams(file.random, model.randomState());
       const { iteration, training } = file;
@@ -115,6 +116,46 @@ export async function loadModel(path: string): Promise<Classifier> {
       return model.eval();
     }),
   );
+}
+
+/**
+ * Copies the weights of a checkpoint into a model for fine-tuning, perhaps with another loss: the features with all their
+ * state, and of the head the class weights and whatever has the same name and shape. The run itself starts anew.
+ * @param model Of the same network and classes, made with the loss to go on with.
+ * @throws {CheckpointError} when the file is damaged, or belongs to another network, naming the key or tensors that
+ *   differ; nothing has been changed.
+ */
+export async function loadWeights(path: string, model: Classifier): Promise<void> {
+  const { config, tensors } = await readCheckpoint(path);
+  naming(path, () => {
+    tidy(() => {
+      if (config && model.config) requireSameConfig(withoutLoss(filledConfig(config)), withoutLoss(model.config));
+      const features = withPrefix('model.features.', tensors);
+      requireSameLayout('features', features, model.features.stateDict());
+      const ofHead = headWeights(withPrefix('model.head.', tensors), model.head);
+      model.features.loadStateDict(features);
+      for (const [own, saved] of ofHead) own.assign(saved);
+    });
+  });
+}
+
+/** Of a config, what has to be the same where another loss goes on with the weights. */
+function withoutLoss(config: object): object {
+  return { ...config, head: undefined, seed: undefined };
+}
+
+/** What a head takes from one of a checkpoint: pairs of its own tensor and the saved one. */
+function headWeights(saved: Record<string, Tensor>, head: Head): [own: Tensor, saved: Tensor][] {
+  const { classWeights } = head;
+  const matrices = Object.entries(saved).filter(([, { shape }]) => shape.length === 2);
+  if (matrices.length !== 1) {
+    throw new CheckpointError('head', `its head must have one matrix of class weights, but has ${describe(matrices.map(([name]) => name))}`);
+  }
+  const [[, rows]] = matrices;
+  requireSameLayout('head', { classWeights: rows }, { classWeights });
+  const others = Object.entries(head.stateDict()).filter(([, own]) => own !== classWeights);
+  const kept = others.filter(([name, own]) => Object.hasOwn(saved, name) && saved[name].shape.join() === own.shape.join());
+  return [[classWeights, rows], ...kept.map(([name, own]): [Tensor, Tensor] => [own, saved[name]])];
 }
 
 async function readCheckpoint(path: string): Promise<CheckpointFile> {
@@ -150,11 +191,14 @@ function naming<R>(path: string, restore: () => R): R {
   }
 }
 
-function requireSameConfig(saved: Record<string, unknown> | null, own: ModelConfig | null): void {
-  // An earlier version may have had fewer options: they are filled in.
-  const filled = saved && modelConfig(saved as unknown as ModelOptions);
+/** An earlier version may have had fewer options: they are filled in. */
+function filledConfig(config: Record<string, unknown>): ModelConfig {
+  return modelConfig(config as unknown as ModelOptions);
+}
+
+function requireSameConfig(saved: unknown, own: object | null): void {
   // As JSON would give it back, without undefined members.
-  const difference = firstDifference('config', filled, JSON.parse(JSON.stringify(own)));
+  const difference = firstDifference('config', saved, JSON.parse(JSON.stringify(own)));
   if (!difference) return;
   const [key, theirs, ours] = difference;
   throw new CheckpointError(key, `${key} is ${describe(theirs)} in the checkpoint, but ${describe(ours)} in this model`);

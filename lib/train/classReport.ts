@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { evaluationLoader, type ImageDataset } from '../data';
+import { type Dataset, evaluationLoader } from '../data';
 import type { Classifier } from '../models';
 import { deviceOf } from '../nn/module';
 import { softmaxCrossEntropy } from '../ops';
 import { noGrad } from '../tensor';
+import { requireSameClasses } from './evaluate';
 
 /** How well a network knows one class. */
 export interface ClassResult {
@@ -25,21 +26,27 @@ export interface ClassReport {
   classes: ClassResult[];
 }
 
-/** Evaluates a network in evaluation mode on all images, class by class, on the device where the network is. */
-export async function classReport(model: Classifier, dataset: ImageDataset, batchSize: number): Promise<ClassReport> {
-  const { classes, count: images, name } = dataset;
+/**
+ * Evaluates a network in evaluation mode on all images, class by class, on the device where the network is.
+ * @throws {OptionError} when the network has another number of classes.
+ * @throws {DataError} when an image is damaged, unless the dataset skips such images.
+ */
+export async function classReport(model: Classifier, dataset: Dataset, batchSize: number): Promise<ClassReport> {
+  requireSameClasses('dataset', model, dataset);
+  const { classes, name } = dataset;
   /** Images by true class and by the class given. */
   const counts = classes.map(() => new Array<number>(classes.length).fill(0));
   let lossSum = 0;
-  for await (const { images: pixels, labels, indices } of evaluationLoader(dataset, batchSize).to(deviceOf(model))) {
+  for await (const { images: pixels, labels } of evaluationLoader(dataset, batchSize).to(deviceOf(model))) {
     const [loss, given] = noGrad(() => {
       const logits = model.predict(pixels);
       return [softmaxCrossEntropy(logits, labels).item(), largestOfRows(logits.data(), classes.length)];
     });
     lossSum += loss * given.length;
-    indices.forEach((index, i) => counts[dataset.labels[index]][given[i]]++);
+    labels.data().forEach((label, i) => counts[label][given[i]]++);
     await nextTurn();
   }
+  const images = counts.flat().reduce((sum, count) => sum + count, 0);
   const correct = counts.reduce((sum, row, label) => sum + row[label], 0);
   const results = classes.map((_, label) => classResult(classes, label, counts[label]));
   return { dataset: name, images, loss: lossSum / images, accuracy: correct / images, classes: results };

@@ -1,4 +1,4 @@
-export { type CheckpointParts, loadCheckpoint, loadModel, saveCheckpoint, type Standing } from './checkpoint';
+export { type CheckpointParts, loadCheckpoint, loadModel, loadWeights, saveCheckpoint, type Standing } from './checkpoint';
 export { classReport, type ClassReport, type ClassResult } from './classReport';
 export { evaluate, type Evaluation } from './evaluate';
 export type { GradientReducer, Regularizer, TrainerCallbacks, TrainerOptions } from './options';

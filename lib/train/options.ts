@@ -1,4 +1,4 @@
-import type { DataLoader } from '../data/loader';
+import type { Loader } from '../data';
 import { type Device, type DeviceChoice, resolveDevice } from '../device';
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import type { Classifier } from '../models';
@@ -7,6 +7,7 @@ import { deviceOf } from '../nn/module';
 import { requireBoolean } from '../ops/checks';
 import type { Optimizer, Schedule } from '../optim';
 import type { Tensor } from '../tensor';
+import { requireSameClasses } from './evaluate';
 import type { CheckpointRecord, EvalRecord, TrainRecord } from './records';
 
 /** Called, and awaited, between two steps. */
@@ -49,8 +50,9 @@ export interface TrainerOptions {
   regularizer?: Regularizer;
   /** Default: the gradients are used as backward leaves them. */
   gradientReducer?: GradientReducer;
-  loader: DataLoader;
-  evalLoader?: DataLoader;
+  /** A DataLoader, an ImageFolderLoader, or one of your own. */
+  loader: Loader;
+  evalLoader?: Loader;
   /** Steps of the whole run. */
   iterations: number;
   /** Steps from one evaluation to the next. Default: one evaluation at the end. */
@@ -94,6 +96,10 @@ const optionKeys = [
   'progress',
 ] as const satisfies readonly (keyof TrainerOptions)[];
 
+const loaderMembers = [
+  'dataset', 'batchSize', 'batchesPerEpoch', 'seed', 'batch', 'to', 'close', Symbol.asyncIterator,
+] as const satisfies readonly (keyof Loader)[];
+
 const DEFAULT_LOG_EVERY = 50;
 
 type WithDefault = 'logEvery' | 'writer' | 'cudaGraph' | 'callbacks' | 'progress';
@@ -112,6 +118,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     if (typeof value !== 'object') throw new OptionError(name, `Trainer needs a ${name}, but got ${describe(value)}`);
   }
   requireReducer(options.gradientReducer);
+  requireLoader('loader', options.loader, options.model);
+  if (evalLoader !== undefined) requireLoader('evalLoader', evalLoader, options.model);
   requireNumber('iterations', options.iterations, { min: 1, integer: true });
   for (const [name, value] of Object.entries({ evalEvery, logEvery, checkpointEvery })) {
     if (value !== undefined) requireNumber(name, value, { min: 1, integer: true });
@@ -125,6 +133,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   requireKnownKeys('callbacks', callbacks, ['onStep', 'onLog', 'onEval', 'onCheckpoint']);
   if (cudaGraph) requireCapturable(options);
   return { ...options, logEvery, writer, cudaGraph, progress, callbacks };
+}
+
+/** @throws {OptionError} when a loader, maybe of the user's own, lacks a member, or has other classes than the model. */
+function requireLoader(argument: string, loader: Loader, model: Classifier): void {
+  const missing = loaderMembers.find((name) => (loader as Partial<Loader>)[name] === undefined);
+  if (missing !== undefined) throw new OptionError(argument, `${argument} must have the member ${String(missing)}, as a Loader has`);
+  requireSameClasses(argument, model, loader.dataset);
 }
 
 function requireReducer(reducer: Partial<GradientReducer> | null | undefined): void {

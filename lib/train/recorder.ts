@@ -189,6 +189,8 @@ export function describeRun({ model, optimizer, loader, iterations, cudaGraph }:
     config: model.config,
     optimizer: optimizer.constructor.name,
     dataset: loader.dataset.name,
+    images: loader.dataset.count,
+    classes: loader.dataset.classes,
     seed: loader.seed,
     batchSize: loader.batchSize,
     iterations,

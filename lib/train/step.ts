@@ -1,4 +1,4 @@
-import type { Batch } from '../data/loader';
+import type { Batch } from '../data';
 import type { Device } from '../device';
 import { DataError, OptionError } from '../errors';
 import type { Parameter } from '../nn';
@@ -50,10 +50,10 @@ export class TrainingStep {
    * @throws {DataError} when a measured result is not finite; the parameters have not been changed.
    */
   run(batch: Batch, taken: number, measure: boolean): Measures | null {
-    const { model, optimizer, schedule, gradientReducer, maxGradNorm } = this.#options;
+    const { model, optimizer, schedule, gradientReducer, iterations, maxGradNorm } = this.#options;
     return tidy(() => {
       model.train();
-      model.head.atIteration(taken);
+      model.head.atIteration(taken, iterations);
       optimizer.learningRate = schedule.learningRateAt(taken);
       const results = this.#forwardAndBackward(batch);
       const parameters = model.parameters();

@@ -89,7 +89,7 @@ export class Trainer {
     const measure = this.#iteration === 0 || this.#isDue(this.#iteration + 1, logEvery);
     const measures = this.#step.run(batch, this.#iteration, measure);
     this.#iteration++;
-    await this.#recorder.recordStep(this.#iteration, batch.indices.length, measures);
+    await this.#recorder.recordStep(this.#iteration, batch.labels.size, measures);
     await callbacks.onStep?.(this.#iteration);
     if (evalLoader && this.#isDue(this.#iteration, evalEvery)) {
       await this.#recorder.pausing(async () => {
@@ -139,8 +139,9 @@ export class Trainer {
   /** Another order of the images would be another run. */
   #requireSameRun({ iteration, training }: Standing): void {
     const own: Record<string, unknown> = describeRun(this.#options, this.#device);
-    for (const key of ['dataset', 'seed', 'batchSize']) {
-      if (training[key] === own[key]) continue;
+    for (const key of ['dataset', 'images', 'seed', 'batchSize']) {
+      // Checkpoints of version 0.1.0 do not say how many images there were.
+      if (training[key] === own[key] || training[key] === undefined) continue;
       const [theirs, ours] = [training[key], own[key]].map(describe);
       throw new CheckpointError(key, `${key} is ${theirs} in the checkpoint, but ${ours} in this run`);
     }

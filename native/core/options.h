@@ -105,7 +105,7 @@ struct AngularSoftmaxOptions {
   Margin margin_function;
   double margin;     // m
   double annealing;  // lambda >= 0: target logit = (lambda g + g_m) |x| / (1 + lambda)
-  double radius;     // 0: logits are |x| g(theta); otherwise radius * g(theta), the feature norm divided out
+  double radius;     // 0, without a tensor of it: logits are |x| g(theta); otherwise radius * g(theta)
   double eps;        // norm guard, as NormGuard with add = false
 
   SN_FIELDS(angular, k, margin_function, margin, annealing, radius, eps)
@@ -115,7 +115,7 @@ struct AngularSoftmaxOptions {
 struct AngularSoftmaxSaved {
   Tensor cosine;            // [N, classes] s = cos(theta)
   Tensor cosine_gradient;   // [N, classes] dL/ds
-  Tensor norm_gradient;     // [N] dL/d|x|, zero for a fixed radius
+  Tensor norm_gradient;     // [N] dL/d|x|; dL/dradius where that is a tensor, zero where it is a number
   Tensor inv_feature_norm;  // [N]
   Tensor inv_weight_norm;   // [classes]
 

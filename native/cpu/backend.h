@@ -36,6 +36,8 @@ class CpuBackend final : public Backend {
 #define SN_OPERATOR(result, name, parameters) result name parameters override;
 #include "core/operators.def"
 
+  using Backend::scratch;
+
  private:
   const FilterCache& unit_filters(const Tensor& w, const NormGuard& guard);
 

@@ -1,4 +1,4 @@
-// The rows of a matrix as directions (math/directions.h), shared by the angular losses and the orthogonality penalty.
+// The rows of a matrix as directions (math/directions.h), shared by the angular losses and the penalties on filters.
 #pragma once
 
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "core/dispatch.h"
 #include "core/tensor.h"
+#include "cpu/kernels/kernels.h"
 #include "math/directions.h"
 
 namespace sn::cpu {
@@ -85,6 +86,27 @@ void scale_rows_and_columns(const T* in, T* out, const std::vector<T>& row_facto
       out[i * columns + j] = in[i * columns + j] * row_factor * column_factors[static_cast<std::size_t>(j)];
     }
   }
+}
+
+// The rows brought to unit length.
+template <typename T>
+void normalize_rows(const Tensor& matrix, const Directions& directions, const Tensor& units) {
+  const std::vector<T> ones(static_cast<std::size_t>(matrix.shape[1]), T(1));
+  const auto inverses = per_row<T>(directions, [&](auto i) { return directions.gradient_inverse(i); });
+  scale_rows_and_columns(matrix.read<T>(), units.write<T>(), inverses, ones);
+}
+
+// In: gradient = dL/d(unit row) / norm. Out: without its part along the row, which normalising takes away.
+template <typename T>
+void project_gradients(const NormKernels<T>& norms, const Directions& directions, const Tensor& units,
+                       const Tensor& gradient) {
+  const std::int64_t width = units.shape[1];
+  const T* rows = units.read<T>();
+  T* gradients = gradient.write<T>();
+  const auto radial = per_row<T>(directions, [&](std::int64_t i) {
+    return directions.radial_inverse(i) > 0 ? dot(rows + i * width, gradients + i * width, width) : 0;
+  });
+  norms.subtract_radial(gradients, rows, radial.data(), directions.rows(), int(width), 1);
 }
 
 }  // namespace sn::cpu

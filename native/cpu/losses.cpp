@@ -6,6 +6,7 @@
 #include "cpu/backend.h"
 #include "cpu/directions.h"
 #include "cpu/labels.h"
+#include "math/hinge.h"
 #include "math/margin.h"
 #include "math/softmax.h"
 
@@ -152,9 +153,42 @@ void CpuBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& 
   fill(mean_of(losses), {loss});
 }
 
-void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const IndexTensor& labels,
-                                         const Tensor& loss, const Tensor& logits, const Tensor& theta,
-                                         const AngularSoftmaxSaved& saved, const AngularSoftmaxOptions& options) {
+void CpuBackend::multi_margin(const Tensor& logits, const IndexTensor& labels, double margin, bool squared,
+                              const Tensor& loss, const Tensor& dlogits) {
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  check_labels(labels, classes);
+  const Tensor losses = scratch(DType::f64, {batch});
+  by_dtype(logits.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* all_logits = logits.read<T>();
+    T* gradients = dlogits.write<T>();
+    double* sample_losses = losses.write<double>();
+    const std::int32_t* targets = labels.read<std::int32_t>();
+    const T share = static_cast<T>(1 / (double(batch) * double(classes)));
+#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
+    for (std::int64_t i = 0; i < batch; ++i) {
+      const T* row = all_logits + i * classes;
+      T* gradient = gradients + i * classes;
+      const T own = row[targets[i]];
+      double value = 0, slope = 0;
+      for (std::int64_t j = 0; j < classes; ++j) {
+        if (j == targets[i]) continue;
+        const auto found = math::hinge(T(margin) - own + row[j], squared);
+        gradient[j] = share * found.slope;
+        value += double(found.value);
+        slope += double(found.slope);
+      }
+      gradient[targets[i]] = static_cast<T>(-double(share) * slope);
+      sample_losses[i] = value / double(classes);
+    }
+  });
+  fill(mean_of(losses), {loss});
+}
+
+void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const OptionalTensor& radius,
+                                         const IndexTensor& labels, const Tensor& loss, const Tensor& logits,
+                                         const Tensor& theta, const AngularSoftmaxSaved& saved,
+                                         const AngularSoftmaxOptions& options) {
   const std::int64_t batch = x.shape[0], classes = w.shape[0];
   check_labels(labels, classes);
   const Directions features(x, options.eps), weights(w, options.eps);
@@ -173,20 +207,22 @@ void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const
     double* sample_losses = losses.write<double>();
     double* sample_angles = angles.write<double>();
     const std::int32_t* targets = labels.read<std::int32_t>();
+    const double fixed = radius ? double(*radius.read<T>()) : options.radius;
+    const bool by_norm = !radius && options.radius == 0;
     for (std::int64_t j = 0; j < classes; ++j) inv_weight_norms[j] = static_cast<T>(weights.inverse(j));
 #pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
     for (std::int64_t i = 0; i < batch; ++i) {
       const std::int64_t first = i * classes;
       inv_feature_norms[i] = static_cast<T>(features.inverse(i));
       scale_to_cosines(cosines + first, classes, inv_feature_norms[i], inv_weight_norms);
-      const double magnitude = options.radius > 0 ? options.radius : features.norm(i);
+      const double magnitude = by_norm ? features.norm(i) : fixed;
       const AngularResult result = angular_row(g,
                                                AngularRow<T>{cosines + first, all_logits + first, gradients + first,
                                                              workspace + first, classes, targets[i], magnitude},
                                                options, double(batch));
       sample_losses[i] = result.loss;
       sample_angles[i] = result.theta;
-      norm_gradients[i] = options.radius > 0 ? T(0) : static_cast<T>(result.magnitude_gradient);
+      norm_gradients[i] = by_norm || radius ? static_cast<T>(result.magnitude_gradient) : T(0);
     }
   });
   fill(mean_of(losses), {loss});
@@ -195,7 +231,8 @@ void CpuBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const
 
 // With v_ij = u_ij / (|x_i| |w_j|): dx = v w - x (sum_j u s / |x|^2 - dL/d|x| / |x|), dw = v^T x - w sum_i u s / |w|^2.
 void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
-                                          const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw) {
+                                          const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw,
+                                          const OptionalTensor& dradius) {
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     const auto subtract_rows = kernels_.of<T>().norms.subtract_radial;
@@ -206,11 +243,16 @@ void CpuBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, cons
     scale_rows_and_columns(saved.cosine_gradient.read<T>(), v.write<T>(),
                            per_row<T>(features, [&](auto i) { return outer * features.gradient_inverse(i); }),
                            per_row<T>(weights, [&](auto j) { return weights.gradient_inverse(j); }));
+    const T* norm_gradients = saved.norm_gradient.read<T>();
+    if (dradius) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < features.rows(); ++i) sum += double(norm_gradients[i]);
+      *dradius.write<T>() = static_cast<T>(outer * sum);
+    }
     if (dx) {
-      const T* norm_gradients = saved.norm_gradient.read<T>();
       const auto share = per_row<T>(features, [&](std::int64_t i) {
         const double inverse = features.radial_inverse(i);
-        const double along = features.norm(i) > 0 ? double(norm_gradients[i]) / features.norm(i) : 0;
+        const double along = !dradius && features.norm(i) > 0 ? double(norm_gradients[i]) / features.norm(i) : 0;
         return outer * (radial.rows[static_cast<std::size_t>(i)] * inverse * inverse - along);
       });
       matmul(v, w, {}, dx, false, false);

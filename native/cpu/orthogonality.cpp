@@ -22,8 +22,7 @@ void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, con
     Tensor unit = raw;
     if (normalized) {
       unit = scratch(w.dtype, raw.shape);
-      const std::vector<T> ones(static_cast<std::size_t>(width), T(1));
-      scale_rows_and_columns(raw.read<T>(), unit.write<T>(), inverses(1), ones);
+      normalize_rows<T>(raw, directions, unit);
     }
     const Tensor gram = scratch(w.dtype, {rows, rows});
     matmul(unit, unit, {}, gram, false, true);
@@ -33,13 +32,7 @@ void CpuBackend::orthogonality(const Tensor& w, bool normalized, double eps, con
 
     scale_rows_and_columns(difference, difference, inverses(4), constant(1));
     matmul(gram, unit, {}, gradient, false, false);
-    if (!normalized) return;
-    const T* units = unit.read<T>();
-    const T* gradients = gradient.read<T>();
-    const auto radial = per_row<T>(directions, [&](std::int64_t i) {
-      return directions.radial_inverse(i) > 0 ? dot(units + i * width, gradients + i * width, width) : 0;
-    });
-    kernels.norms.subtract_radial(gradient.write<T>(), units, radial.data(), rows, int(width), 1);
+    if (normalized) project_gradients(kernels.norms, directions, unit, gradient);
   });
 }
 

@@ -38,6 +38,33 @@ inline void measure_rows(const char* op, cudaStream_t stream, const Tensor& matr
   });
 }
 
+// Reads the matrix, again from cache, and writes its rows brought to unit length: 2 T. A zero row stays zero, and so is
+// its inverse norm.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    normalize_kernel(const T* matrix, const int columns, const double eps, T* units, T* inverse_norms) {
+  const std::int64_t row = blockIdx.x, first = row * columns;
+  const double norm = row_norm<width>(matrix + first, columns);
+  const T inverse = norm > 0 ? static_cast<T>(math::direction_inverse(norm, eps)) : T(0);
+  if (threadIdx.x == 0) inverse_norms[row] = inverse;
+  const Columns<width> own;
+  for (int j = own.first; j < columns; j += own.step) {
+    auto pack = load<width>(matrix + first + j);
+    for (T& value : pack.values) value *= inverse;
+    store(units + first + j, pack);
+  }
+}
+
+// The rows as unit vectors, and their inverse norms.
+inline void normalize_rows(const char* op, cudaStream_t stream, const Tensor& matrix, double eps, const Tensor& units,
+                           const Tensor& inverse_norms) {
+  by_column(matrix, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    launch_rows({op, stream, matrix.shape, width}, normalize_kernel<T, decltype(width)::value>, matrix.read<T>(),
+                static_cast<int>(matrix.shape[1]), eps, units.write<T>(), inverse_norms.write<T>());
+  });
+}
+
 // dL/d|row| = slopes[row] * outer[0]; both absent where there is none.
 struct LengthGradient {
   Tensor slopes, outer;

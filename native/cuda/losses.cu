@@ -5,6 +5,7 @@
 #include "cuda/backend.h"
 #include "cuda/directions.h"
 #include "cuda/labels.h"
+#include "math/hinge.h"
 #include "math/margin.h"
 #include "math/softmax.h"
 
@@ -75,6 +76,41 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
+// Reads the logits twice, the second time from cache, and writes their gradient: 2 T from memory.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    multi_margin_rows(const T* logits, const std::int32_t* labels, T* gradients, double* losses, const int samples,
+                      const int classes, const T margin, const bool squared) {
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * classes;
+  const Label label = read_label(labels, classes);
+  const T own_logit = logits[first + label.index];
+  const T share = static_cast<T>(1 / (double(samples) * double(classes)));
+  const Columns<width> own;
+  double value = 0, slope = 0;
+  for (int j = own.first; j < classes; j += own.step) {
+    const auto pack = load<width>(logits + first + j);
+    for (int k = 0; k < width; ++k) {
+      if (j + k == label.index) continue;
+      const auto found = math::hinge(margin - own_logit + pack.values[k], squared);
+      value += double(found.value);
+      slope += double(found.slope);
+    }
+  }
+  value = row_sum(value);
+  slope = row_sum(slope);
+  if (threadIdx.x == 0) losses[blockIdx.x] = loss_of(label, value / double(classes));
+
+  for (int j = own.first; j < classes; j += own.step) {
+    auto pack = load<width>(logits + first + j);
+    for (int k = 0; k < width; ++k) {
+      const bool is_target = j + k == label.index;
+      pack.values[k] = is_target ? static_cast<T>(-double(share) * slope)
+                                 : share * math::hinge(margin - own_logit + pack.values[k], squared).slope;
+    }
+    store(gradients + first + j, pack);
+  }
+}
+
 // One entry a sample or a class; the matrices are [samples, classes].
 template <typename T>
 struct AngularTensors {
@@ -91,13 +127,20 @@ struct AngularTensors {
   int samples, classes;
 };
 
-template <typename G>
+template <typename T, typename G>
 struct AngularLogits {
   G g;
   Margin margin_function;
   double margin;
   double radius;
+  const T* radius_tensor;  // in place of it; may be null
   DynamicScalar annealing;
+
+  __device__ bool by_norm() const { return radius_tensor == nullptr && radius == 0; }
+  __device__ double magnitude(const double* feature_norms, std::int64_t sample) const {
+    if (radius_tensor != nullptr) return double(*radius_tensor);
+    return radius > 0 ? radius : feature_norms[sample];
+  }
 };
 
 // The block's sample.
@@ -123,12 +166,11 @@ __device__ Pack<T, width> cosines_from(const AngularTensors<T>& tensors, const A
 
 // One thread computes the target for all of them, and writes the angle.
 template <typename T, typename G>
-__device__ AngularRow<T> angular_row(const AngularTensors<T>& tensors, const AngularLogits<G>& how) {
+__device__ AngularRow<T> angular_row(const AngularTensors<T>& tensors, const AngularLogits<T, G>& how) {
   SN_SHARED(T, target, 2);
   const std::int64_t sample = blockIdx.x;
-  const double magnitude = how.radius > 0 ? how.radius : tensors.feature_norms[sample];
   AngularRow<T> row{sample * tensors.classes, read_label(tensors.labels, tensors.classes),
-                    tensors.inv_feature_norms[sample], static_cast<T>(magnitude)};
+                    tensors.inv_feature_norms[sample], static_cast<T>(how.magnitude(tensors.feature_norms, sample))};
   if (threadIdx.x == 0) {
     const T s = cosines_from<1>(tensors, row, row.label.index).values[0];
     const auto found = math::target_value(how.g, s, how.margin_function, how.margin, how.annealing.get());
@@ -142,7 +184,7 @@ __device__ AngularRow<T> angular_row(const AngularTensors<T>& tensors, const Ang
 }
 
 template <int width, typename T, typename G>
-__device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, const AngularLogits<G>& how,
+__device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, const AngularLogits<T, G>& how,
                                             const AngularRow<T>& row) {
   const Columns<width> own;
   RunningSoftmax<T> softmax;
@@ -163,7 +205,7 @@ __device__ RunningSoftmax<T> softmax_of_row(const AngularTensors<T>& tensors, co
 // registers of float64 to fit more blocks.
 template <typename T, typename G, int width>
 __global__ void __launch_bounds__(most_row_threads, 1)
-    angular_rows(const AngularTensors<T> tensors, const AngularLogits<G> how) {
+    angular_rows(const AngularTensors<T> tensors, const AngularLogits<T, G> how) {
   const AngularRow<T> row = angular_row(tensors, how);
   const RunningSoftmax<T> softmax = softmax_of_row<width>(tensors, how, row);
   const T share = static_cast<T>(1 / softmax.sum);
@@ -190,7 +232,18 @@ __global__ void __launch_bounds__(most_row_threads, 1)
   norm_gradient = row_sum(norm_gradient);
   if (threadIdx.x != 0) return;
   tensors.losses[blockIdx.x] = loss_of(row.label, softmax.log_sum() - double(row.magnitude * row.target.value));
-  tensors.norm_gradients[blockIdx.x] = how.radius > 0 ? T(0) : static_cast<T>(norm_gradient);
+  const bool is_learned = how.by_norm() || how.radius_tensor != nullptr;
+  tensors.norm_gradients[blockIdx.x] = is_learned ? static_cast<T>(norm_gradient) : T(0);
+}
+
+// dradius = the gradient of the loss times the sum over the samples, by one block.
+template <typename T>
+__global__ void __launch_bounds__(most_row_threads)
+    sum_radius_gradient(const T* norm_gradients, const T* outer, T* gradient, const int samples) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < samples; i += most_row_threads) sum += double(norm_gradients[i]);
+  sum = block_sum<most_row_threads>(sum);
+  if (threadIdx.x == 0) *gradient = static_cast<T>(double(*outer) * sum);
 }
 
 // v = u / (|x| |w|) times the gradient of the loss. Reads u, writes v: 2 T.
@@ -225,9 +278,24 @@ void CudaBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor&
   sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
 }
 
-void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const IndexTensor& labels,
-                                          const Tensor& loss, const Tensor& logits, const Tensor& theta,
-                                          const AngularSoftmaxSaved& saved, const AngularSoftmaxOptions& options) {
+void CudaBackend::multi_margin(const Tensor& logits, const IndexTensor& labels, double margin, bool squared,
+                               const Tensor& loss, const Tensor& dlogits) {
+  constexpr auto op = "multi_margin";
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  const Tensor losses = scratch(DType::f64, {batch});
+  by_column(logits, [&](auto tag, auto width) {
+    using T = decltype(tag);
+    launch_rows({op, stream_, logits.shape, width}, multi_margin_rows<T, decltype(width)::value>, logits.read<T>(),
+                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch),
+                static_cast<int>(classes), static_cast<T>(margin), squared);
+  });
+  sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
+}
+
+void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const OptionalTensor& radius,
+                                          const IndexTensor& labels, const Tensor& loss, const Tensor& logits,
+                                          const Tensor& theta, const AngularSoftmaxSaved& saved,
+                                          const AngularSoftmaxOptions& options) {
   constexpr auto op = "angular_softmax_forward";
   const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
   const Tensor feature_norms = scratch(DType::f64, {batch});
@@ -247,8 +315,8 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
                                     static_cast<int>(batch),           static_cast<int>(classes)};
     math::by_angular<T>(options.angular, [&](auto type) {
       using G = typename decltype(type)::type;
-      const AngularLogits<G> how{G::make(options.k), options.margin_function, options.margin, options.radius,
-                                 annealing};
+      const AngularLogits<T, G> how{G::make(options.k), options.margin_function, options.margin,
+                                    options.radius,     radius.read<T>(),        annealing};
       launch_rows({op, stream_, logits.shape, width}, angular_rows<T, G, decltype(width)::value>, tensors, how);
     });
   });
@@ -257,7 +325,8 @@ void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, cons
 
 // With v_ij = u_ij / (|x_i| |w_j|): dx = v w and dw = v' x without their parts along x and w, and dL/d|x| along x.
 void CudaBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, const AngularSoftmaxSaved& saved,
-                                           const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw) {
+                                           const Tensor& dloss, const OptionalTensor& dx, const OptionalTensor& dw,
+                                           const OptionalTensor& dradius) {
   constexpr auto op = "angular_softmax_backward";
   const std::int64_t batch = x.shape[0], classes = w.shape[0], features = x.shape[1];
   const Tensor scaled = scratch(x.dtype, {batch, classes});
@@ -275,8 +344,13 @@ void CudaBackend::angular_softmax_backward(const Tensor& x, const Tensor& w, con
       gemm_->multiply<T, T>(op, {classes, features, batch}, {v, classes, true}, {x.read<T>(), features},
                             {dw.write<T>(), features}, Precision::fp32);
     }
+    if (dradius) {
+      launch({op, stream_, 1u, most_row_threads}, sum_radius_gradient<T>, saved.norm_gradient.read<T>(),
+             dloss.read<T>(), dradius.write<T>(), static_cast<int>(batch));
+    }
   });
-  if (dx) project_gradients(op, stream_, x, saved.inv_feature_norm, {saved.norm_gradient, dloss}, dx);
+  const LengthGradient length = dradius ? LengthGradient{} : LengthGradient{saved.norm_gradient, dloss};
+  if (dx) project_gradients(op, stream_, x, saved.inv_feature_norm, length, dx);
   if (dw) project_gradients(op, stream_, w, saved.inv_weight_norm, {}, dw);
 }
 

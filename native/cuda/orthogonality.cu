@@ -4,23 +4,6 @@
 namespace sn::cuda {
 namespace {
 
-// Reads w, again from cache, and writes its rows brought to unit length: 2 T. A zero row stays zero, and so
-// is its inverse norm.
-template <typename T, int width>
-__global__ void __launch_bounds__(most_row_threads)
-    normalize_rows(const T* matrix, const int columns, const double eps, T* units, T* inverse_norms) {
-  const std::int64_t row = blockIdx.x, first = row * columns;
-  const double norm = row_norm<width>(matrix + first, columns);
-  const T inverse = norm > 0 ? static_cast<T>(math::direction_inverse(norm, eps)) : T(0);
-  if (threadIdx.x == 0) inverse_norms[row] = inverse;
-  const Columns<width> own;
-  for (int j = own.first; j < columns; j += own.step) {
-    auto pack = load<width>(matrix + first + j);
-    for (T& value : pack.values) value *= inverse;
-    store(units + first + j, pack);
-  }
-}
-
 // In: the Gram matrix; out: 4 (gram - I) / |w_row|, and the row's squares of gram - I. No inverse norms: 1. Reads the
 // matrix, writes it: 2 T.
 template <typename T, int width>
@@ -57,11 +40,7 @@ void CudaBackend::orthogonality(const Tensor& w, bool normalized, double eps, co
   if (normalized) {
     units = scratch(w.dtype, matrix.shape);
     inverse_norms = scratch(w.dtype, {rows});
-    by_column(matrix, [&](auto tag, auto width) {
-      using T = decltype(tag);
-      launch_rows({op, stream_, matrix.shape, width}, normalize_rows<T, decltype(width)::value>, matrix.read<T>(),
-                  static_cast<int>(columns), eps, units.write<T>(), inverse_norms.write<T>());
-    });
+    normalize_rows(op, stream_, matrix, eps, units, inverse_norms);
   }
   const Tensor gram = scratch(w.dtype, {rows, rows}), row_squares = scratch(DType::f64, {rows});
   by_column(gram, [&](auto tag, auto width) {

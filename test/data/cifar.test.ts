@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { PNG } from 'pngjs';
 import { create } from 'tar';
-import { type Cifar100Options, type ImageDataset, loadCifar10, loadCifar100 } from '../../lib/data';
+import {
+  type Cifar100Options, type DatasetSplits, type ImageDataset, loadCifar10, loadCifar100, loadDataset,
+} from '../../lib/data';
 import { recordsFromPng } from '../../lib/data/cifar';
 import { DataError, OptionError } from '../../lib/errors';
 
@@ -105,7 +107,7 @@ describe('loadCifar100', () => {
   });
 
   test('takes the coarse label on request', async () => {
-    const { train, test } = await loadCifar100({ source: folder, coarse: true });
+    const { train, test } = (await loadDataset('cifar100', { source: folder, coarse: true })) as DatasetSplits<ImageDataset>;
     expectImage(train, 49_999, 19, 3);
     expectImage(test, 1, 4, 4);
     expect(test.classes).toHaveLength(20);

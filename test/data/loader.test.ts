@@ -1,5 +1,5 @@
 import { imageDataset } from '../../lib/data/dataset';
-import { type Batch, DataLoader, type DataLoaderOptions } from '../../lib/data/loader';
+import { DataLoader, type DataLoaderOptions, type IndexedBatch } from '../../lib/data';
 import { memoryStats } from '../../lib/device';
 import { OptionError } from '../../lib/errors';
 import { collectGarbage } from '../support/garbage';
@@ -29,7 +29,7 @@ interface Values {
   labels: number[];
   indices: number[];
 }
-const values = ({ images, labels, indices }: Batch): Values => ({
+const values = ({ images, labels, indices }: IndexedBatch): Values => ({
   pixels: [...images.data()],
   labels: [...labels.data()],
   indices: [...indices],

@@ -1,9 +1,11 @@
 import { DataError, OptionError, ShapeError } from '../../lib/errors';
 import {
-  ArcFaceLoss, ASoftmaxLoss, CosFaceLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, lossNames, SoftmaxLoss, SSoftmaxLoss,
-  WSoftmaxLoss,
+  ArcFaceLoss, ASoftmaxLoss, CosFaceLoss, CrossEntropyLoss, GASoftmaxLoss, type Head, HingeLoss, lossNames, NormFaceLoss,
+  SoftmaxLoss, SSoftmaxLoss, WSoftmaxLoss,
 } from '../../lib/losses';
-import { angularLogits, angularSoftmax, type AngularSoftmaxOptions, linear, softmaxCrossEntropy } from '../../lib/ops';
+import {
+  angularLogits, angularSoftmax, type AngularSoftmaxOptions, linear, multiMargin, scale, softmaxCrossEntropy, sphereLinear,
+} from '../../lib/ops';
 import { Generator, manualSeed } from '../../lib/random';
 import { noGrad, type Tensor, tensor } from '../../lib/tensor';
 import { random, randomLabels } from '../support/tensors';
@@ -21,7 +23,11 @@ const heads: [string, () => Head][] = [
   ['s-softmax', () => new SSoftmaxLoss({ ...size, operator: 'cosine', radius: 8 })],
   ['arcface', () => new ArcFaceLoss({ ...size, scale: 8 })],
   ['cosface', () => new CosFaceLoss({ ...size, scale: 8 })],
+  ['normface', () => new NormFaceLoss({ ...size, scale: 8, learnScale: true })],
+  ['hinge', () => new HingeLoss(size)],
 ];
+
+const withoutAngles = ['softmax', 'hinge'];
 
 test('every loss has its row here', () => {
   expect(heads.map(([name]) => name)).toEqual(lossNames);
@@ -31,7 +37,7 @@ describe.each(heads)('%s', (name, make) => {
   test('trains its class weights and the features', () => {
     const [head, x] = [make(), features()];
     const { loss, logits, theta } = head.forward(x, labels);
-    expect([loss.shape, logits.shape, theta?.shape ?? null]).toEqual([[], [5, 4], name === 'softmax' ? null : []]);
+    expect([loss.shape, logits.shape, theta?.shape ?? null]).toEqual([[], [5, 4], withoutAngles.includes(name) ? null : []]);
     loss.backward();
     expect(x.grad!.shape).toEqual([5, 6]);
     for (const parameter of head.parameters()) expect(parameter.grad!.shape).toEqual(parameter.shape);
@@ -110,6 +116,41 @@ describe('what the heads compute', () => {
     expect(arc.logits(x).data()).toEqual(angularLogits(x, arc.weight, fixed).data());
   });
 
+  test('NormFaceLoss: a cosine times a scale, fixed or learned', () => {
+    const fixed = new NormFaceLoss({ ...size, scale: 8 });
+    const angular = { operator: 'cosine', radius: 8 } as const;
+    expect(lossOf(fixed)).toBe(angularSoftmax(x, fixed.weight, labels, angular).loss.item());
+    expect(fixed.namedParameters().map(([name]) => name)).toEqual(['weight']);
+    const learned = new NormFaceLoss({ ...size, scale: 8, learnScale: true });
+    learned.weight.assign(fixed.weight.data());
+    expect(lossOf(learned)).toBeCloseTo(lossOf(fixed), 5);
+    expect(learned.logits(x).data()).toEqual(learned.forward(x, labels).logits.data());
+    expect(learned.namedParameters().map(([name]) => name)).toEqual(['weight', 'freeScale']);
+  });
+
+  test('a learned scale grows where features lie on their class weights, and is positive whatever its parameter', () => {
+    const head = new NormFaceLoss({ inFeatures: 4, classes: 4, scale: 2, learnScale: true });
+    const own = tensor(Int32Array.of(0, 1, 2, 3));
+    head.weight.assign(Float32Array.from({ length: 16 }, (_, i) => (i % 5 === 0 ? 1 : 0)));
+    const x = head.weight.detach();
+    head.forward(x, own).loss.backward();
+    expect(head.freeScale!.grad!.item()).toBeLessThan(0);
+    head.freeScale!.assign(Float32Array.of(-3));
+    expect(head.logits(x).data()[0]).toBeCloseTo(Math.log1p(Math.exp(-3)), 6);
+  });
+
+  test('HingeLoss on plain and angular logits', () => {
+    const plain = new HingeLoss({ ...size, margin: 2 });
+    plain.linear.bias!.assign(random([4], 3, 'f32'));
+    const logits = linear(x, plain.classWeights, { bias: plain.linear.bias });
+    expect(lossOf(plain)).toBe(multiMargin(logits, labels, { margin: 2 }).item());
+    const angular = new HingeLoss({ ...size, operator: 'sigmoid', k: 0.5, radius: 3, squared: true });
+    const g = sphereLinear(x, angular.classWeights, { operator: 'sigmoid', k: 0.5 });
+    expect(lossOf(angular)).toBe(multiMargin(scale(g, 3), labels, { squared: true }).item());
+    expect(angular.namedParameters().map(([name]) => name)).toEqual(['linear.weight']);
+    expect(new HingeLoss({ ...size, bias: false }).namedParameters().map(([name]) => name)).toEqual(['linear.weight']);
+  });
+
   test('theta is the mean angle of the true class', () => {
     const head = new WSoftmaxLoss({ inFeatures: 2, classes: 2 });
     head.weight.assign(Float32Array.of(1, 0, 0, 3));
@@ -125,7 +166,7 @@ describe('what the heads compute', () => {
   });
 
   test('lambda is null where nothing is annealed, and the iteration does not matter', () => {
-    for (const head of [new SoftmaxLoss(size), new WSoftmaxLoss(size), new SSoftmaxLoss({ ...size, radius: 1 })]) {
+    for (const head of [new SoftmaxLoss(size), new WSoftmaxLoss(size), new SSoftmaxLoss({ ...size, radius: 8 })]) {
       head.atIteration(100);
       expect(head.lambda).toBeNull();
     }
@@ -155,7 +196,20 @@ test.each<[string, () => unknown, new (...args: never[]) => OptionError, string,
   ['ArcFaceLoss: margin', () => new ArcFaceLoss({ ...size, margin: 4 }), OptionError, 'margin', /at most 3.14/],
   ['ArcFaceLoss: scale', () => new ArcFaceLoss({ ...size, scale: 0 }), OptionError, 'scale', /greater than 0/],
   ['ArcFaceLoss: operator', () => new ArcFaceLoss({ ...size, operator: 'linear' } as never), OptionError, 'operator', /ArcFaceLoss has no option/],
+  ['ArcFaceLoss: scale beyond float32', () => new ArcFaceLoss({ ...size, scale: 1e300 }), OptionError, 'scale', /at most 1000000, but got 1e\+300/],
   ['CosFaceLoss: margin', () => new CosFaceLoss({ ...size, margin: -1 }), OptionError, 'margin', /at least 0/],
+  ['CosFaceLoss: margin beyond reach', () => new CosFaceLoss({ ...size, margin: 2.5 }), OptionError, 'margin', /at most 2/],
+  ['NormFaceLoss: scale', () => new NormFaceLoss({ ...size, scale: 0 }), OptionError, 'scale', /greater than 0/],
+  ['NormFaceLoss: learnScale', () => new NormFaceLoss({ ...size, learnScale: 1 as never }), OptionError, 'learnScale', /true or false/],
+  ['NormFaceLoss: margin', () => new NormFaceLoss({ ...size, margin: 1 } as never), OptionError, 'margin', /NormFaceLoss has no option/],
+  ['HingeLoss: margin', () => new HingeLoss({ ...size, margin: 0 }), OptionError, 'margin', /greater than 0/],
+  ['HingeLoss: squared', () => new HingeLoss({ ...size, squared: 2 as never }), OptionError, 'squared', /true or false/],
+  ['HingeLoss: classes', () => new HingeLoss({ ...size, classes: 1 }), OptionError, 'classes', /at least 2/],
+  ['HingeLoss: radius alone', () => new HingeLoss({ ...size, radius: 2 }), OptionError, 'radius', /needs an operator/],
+  ['HingeLoss: k alone', () => new HingeLoss({ ...size, k: 2 }), OptionError, 'k', /needs an operator/],
+  ['HingeLoss: bias of angles', () => new HingeLoss({ ...size, operator: 'cosine', bias: true }), OptionError, 'bias', /without an operator/],
+  ['HingeLoss: operator', () => new HingeLoss({ ...size, operator: 'sine' as never }), OptionError, 'operator', /one of/],
+  ['HingeLoss: unknown', () => new HingeLoss({ ...size, p: 2 } as never), OptionError, 'p', /no option/],
   ['CosFaceLoss: unknown', () => new CosFaceLoss({ ...size, radius: 4 } as never), OptionError, 'radius', /no option/],
   ['label out of range', () => new WSoftmaxLoss(size).forward(features(), bad([0, 1, 2, 3, 4])), DataError, 'labels', /labels\[4\] is 4/],
   ['too few labels', () => new SoftmaxLoss(size).forward(features(), bad([0])), ShapeError, 'labels', /shape \[5\]/],

@@ -7,6 +7,7 @@ import {
   angularSoftmax,
   type AngularSoftmaxOptions,
   marginFunctions,
+  multiMargin,
   scale,
   softmaxCrossEntropy,
 } from '../../lib/ops';
@@ -16,9 +17,12 @@ import { expectGradients } from '../support/gradcheck';
 import { type Inputs, type Params, testParity } from '../support/parity';
 import { angle, dot, expectError, isFinite, isZero, norm, random, randomLabels, relativeError } from '../support/tensors';
 
-function lossOf({ x, w, logits, labels }: Inputs, params: Params): Record<string, Tensor> {
+function lossOf(inputs: Inputs, params: Params): Record<string, Tensor> {
+  const { x, w, radius, logits, labels } = inputs;
   const { loss: kind, ...options } = params;
   if (kind === 'softmax') return { loss: softmaxCrossEntropy(logits, labels, options) };
+  if (kind === 'hinge') return { loss: multiMargin(logits, labels, options) };
+  if ('radius' in inputs) return { ...angularSoftmax(x, w, labels, { ...options, radius }) };
   return { ...angularSoftmax(x, w, labels, options) };
 }
 
@@ -62,6 +66,18 @@ describe.each(angularOperators)('angular softmax, %s', (operator) => {
     test('gradients with a radius', () => {
       expectGradients(lossWith({ margin, radius: 4 }), random([8, 5], 2), random([4, 5], 3));
     });
+  });
+
+  test('gradients with a learned radius, also of the features alone', () => {
+    const radius = tensor([4], [1], { dtype: 'f64', requiresGrad: true });
+    const loss = (x: Tensor, w: Tensor, r: Tensor) => lossWith({ margin: 2, radius: r })(x, w);
+    expectGradients(loss, random([8, 5], 2), random([4, 5], 3), radius);
+    radius.requiresGrad = false;
+    radius.grad = null;
+    expectGradients((x) => loss(x, random([4, 5], 3), radius), random([8, 5], 2));
+    expect(radius.grad).toBeNull();
+    const [x, w] = [random([8, 5], 2), random([4, 5], 3)];
+    expect(angularLogits(x, w, { operator, radius }).data()).toEqual(angularLogits(x, w, { operator, radius: 4 }).data());
   });
 
   if (operator === 'sigmoid') {
@@ -269,6 +285,7 @@ describe('errors', () => {
   const [tooLarge, negative] = [tensor(Int32Array.of(0, 4)), tensor(Int32Array.of(-1, 0))];
   const [floats, three] = [zeros([2]), randomLabels(3, 4, 5)];
   const k = ones([1]);
+  const radii = ones([1], { dtype: 'f64' });
   const gone = ones([2, 3]);
   gone.dispose();
   const angular = (options: object, target = labels) => () => angularSoftmax(x, w, target, options);
@@ -296,14 +313,19 @@ describe('errors', () => {
     ['k of the cosine', angular({ operator: 'cosine', k: 0.3 }), OptionError, 'k', /k belongs to the sigmoid operator/],
     ['k of 0', angular({ k: 0 }), OptionError, 'k', /greater than 0/],
     ['k a tensor', angular({ k }), OptionError, 'k', /k must be a number.*got a Tensor/],
-    ['margin below 1', angular({ operator: 'linear', margin: 0.5 }), OptionError, 'margin', /at least 1, but got 0.5/],
-    ['fraction as margin', angular({ operator: 'cosine', margin: 1.5 }), OptionError, 'margin', /an integer at least 1, but got 1.5/],
+    ['margin below 1', angular({ operator: 'linear', margin: 0.5 }), OptionError, 'margin', /at least 1.*, but got 0.5/],
+    ['fraction as margin', angular({ operator: 'cosine', margin: 1.5 }), OptionError, 'margin', /an integer at least 1.*, but got 1.5/],
     ['fraction as margin, default operator', angular({ margin: 2.5 }), OptionError, 'margin', /an integer/],
     ['margin function', angular({ marginFunction: 'arc' }), OptionError, 'marginFunction', /one of "multiplicative", .*, but got "arc"/],
     ['margin on the angle', angular({ marginFunction: 'additive-angle', margin: 4 }), OptionError, 'margin', /at most 3.14/],
-    ['margin on the value', angular({ marginFunction: 'additive-value', margin: -1 }), OptionError, 'margin', /at least 0, but got -1/],
+    ['margin on the value', angular({ marginFunction: 'additive-value', margin: -1 }), OptionError, 'margin', /at least 0.*, but got -1/],
     ['annealing', angular({ annealing: -1 }), OptionError, 'annealing', /at least 0, but got -1/],
-    ['radius', angular({ radius: 0 }), OptionError, 'radius', /greater than 0, but got 0/],
+    ['radius', angular({ radius: 0 }), OptionError, 'radius', /greater than 0.*but got 0/],
+    ['radius beyond float32', angular({ radius: 1e300 }), OptionError, 'radius', /at most 1000000, but got 1e\+300/],
+    ['dtype of a radius', angular({ radius: radii }), DTypeError, 'radius', /radius is f64 but x is f32/],
+    ['shape of a radius', angular({ radius: vector }), ShapeError, 'radius', /radius must have shape \[1\], but has \[3\]/],
+    ['margin beyond reach', angular({ marginFunction: 'additive-value', margin: 3 }), OptionError, 'margin', /at most 2, but got 3/],
+    ['margin without end', angular({ operator: 'cosine', margin: 1e9 }), OptionError, 'margin', /at most 100/],
     ['unknown option of angularSoftmax', angular({ m: 4 }), OptionError, 'm', /angularSoftmax has no option "m"/],
     ['disposed weight', () => angularSoftmax(x, gone, labels), DisposedError, 'weight', /weight of shape/],
 

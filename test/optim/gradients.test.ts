@@ -65,17 +65,19 @@ describe('parameterGroups', () => {
   const size = { inFeatures: 2, classes: 2 };
   const namesOf = (module: Classifier) => {
     const names = new Map<Tensor, string>(module.namedParameters().map(([name, parameter]) => [parameter, name]));
-    const groups = parameterGroups(module, { weightDecay: 5e-4 });
+    const groups = parameterGroups(module, { weightDecay: 5e-4, normDecay: 1e-4 });
     return groups.map(({ parameters, weightDecay }) => [weightDecay, parameters.map((each) => names.get(each))]);
   };
+  const norms = ['features.norm.gamma', 'features.norm.beta'];
   const undecayed = [
-    'features.conv.bias', 'features.norm.gamma', 'features.norm.beta', 'features.sphere.weight', 'features.sphere.bias',
+    'features.conv.bias', 'features.sphere.weight', 'features.sphere.bias',
     'features.sphere.curvature.free', 'features.rescale.beta', 'features.rescale.gamma', 'features.linear.bias', 'features.angular.weight',
   ];
 
-  test('only plain weights decay; class weights of the softmax are such', () => {
+  test('plain weights decay, class weights of the softmax among them, and BatchNorm by a decay of its own', () => {
     expect(namesOf(new Classifier(layers, new SoftmaxLoss(size)))).toEqual([
       [5e-4, ['features.conv.weight', 'features.linear.weight', 'head.linear.weight']],
+      [1e-4, norms],
       [0, [...undecayed, 'head.linear.bias']],
     ]);
   });
@@ -83,11 +85,16 @@ describe('parameterGroups', () => {
   test('class weights of an angular loss are not', () => {
     expect(namesOf(new Classifier(layers, new GASoftmaxLoss(size)))).toEqual([
       [5e-4, ['features.conv.weight', 'features.linear.weight']],
+      [1e-4, norms],
       [0, [...undecayed, 'head.weight']],
     ]);
   });
 
-  test.each<[string, unknown, string]>([['a negative decay', { weightDecay: -1 }, 'weightDecay'], ['another option', { weightDecay: 0, lr: 1 }, 'lr']])(
+  test('without a decay of its own BatchNorm has none', () => {
+    expect(parameterGroups(layers, { weightDecay: 5e-4 }).map(({ weightDecay }) => weightDecay)).toEqual([5e-4, 0, 0]);
+  });
+
+  test.each<[string, unknown, string]>([['a negative decay', { weightDecay: -1 }, 'weightDecay'], ['a negative decay of norms', { weightDecay: 0, normDecay: -1 }, 'normDecay'], ['another option', { weightDecay: 0, lr: 1 }, 'lr']])(
     'refuses %s',
     (_, options, argument) => {
       expectThrown(() => parameterGroups(layers, options as never), OptionError, argument, /./);

@@ -1,12 +1,13 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PaperOptions, runPaper } from '../../lib/paper/run';
+import type { TrainedExperiment } from '../../lib/paper/experiment';
 import { paperText } from '../../lib/paper/report';
-import { cellConfig, defaultCells, paperCell, paperLosses, paperOperators, requireCellName } from '../../lib/paper/table';
-import { paperMilestones } from '../../lib/paper/trainingRun';
+import { recipes } from '../../lib/paper/recipe';
+import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import { logCurve, readLog } from '../../lib/report';
 import { readSafetensors } from '../../lib/train';
+import { hasCuda } from '../support/device';
 import { toyImages } from '../support/toyImages';
 
 let folder: string;
@@ -17,52 +18,78 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
+const training = { batchSize: 16 };
+const cells = [
+  {
+    name: 'original/softmax',
+    labels: { operator: 'Original Conv', loss: 'Softmax' },
+    model: { network: 'cnn', depth: 3 },
+    training,
+    paper: 90.5,
+  },
+  {
+    name: 'sigmoid/ga-softmax',
+    labels: { operator: 'Sigmoid', loss: 'GA-Softmax' },
+    model: { network: 'cnn', depth: 3, convolution: { operator: 'sigmoid' }, head: { loss: 'ga-softmax' } },
+    training,
+    paper: 92,
+    baseline: 'original/softmax',
+  },
+] as const;
+const preset = { cells, widths: [4, 4, 4], iterations: 10, seeds: [1] } as const;
+const toy: TrainedExperiment = {
+  kind: 'trained',
+  name: 'toy',
+  title: 'A toy',
+  shows: 'Nothing.',
+  presets: { mini: preset, paper: { ...preset, chosen: ['sigmoid/ga-softmax'], images: 128, testImages: 20 } },
+};
+
 const data = { train: toyImages('toy train', 256), test: toyImages('toy test', 40) };
-const cells = ['original/softmax', 'sigmoid-0.3/ga-softmax'] as const;
 const options = (output: string): PaperOptions => ({
-  data, cells, widths: [4, 4, 4], iterations: 10, seed: 1, output: join(folder, output),
+  experiment: toy, preset: 'mini', load: () => Promise.resolve(data), output: join(folder, output),
 });
 
 /** What training has left of a cell: losses, evaluations, and all tensors of the checkpoint. */
 async function tracesOf(output: string, cell: string) {
-  const log = await readLog(join(folder, output, cell, 'log.jsonl'));
-  const { tensors } = await readSafetensors(join(folder, output, cell, 'last.safetensors'));
+  const run = join(folder, output, cell, 'seed-1');
+  const log = await readLog(join(run, 'log.jsonl'));
+  const { tensors } = await readSafetensors(join(run, 'last.safetensors'));
   return { evaluations: logCurve(log, 'eval', 'loss'), last: logCurve(log, 'train', 'loss').at(-1), tensors };
 }
 
-test('the table has the accuracies that the text of the paper names', () => {
-  const accuracy = (text: string) => paperCell(requireCellName('cells', text)).paper;
-  expect(accuracy('original/softmax')).toBe(90.58);
-  expect(accuracy('sigmoid-0.3/softmax')).toBe(91.08);
-  expect(accuracy('linear/cosine-w-softmax')).toBe(91.24);
-  const all = paperOperators.flatMap((operator) => paperLosses.map((loss) => accuracy(`${operator}/${loss}`)));
-  expect(all).toHaveLength(48);
-  expect(Math.max(...all)).toBe(accuracy('sigmoid-0.3/ga-softmax'));
-  expect(() => requireCellName('cells', 'linear/hinge')).toThrow(/^cells must list .*but got "linear\/hinge"$/);
-  expect(() => requireCellName('cells', 'constructor/softmax')).toThrow(/^cells must list/);
-});
+const standings = ({ cells: results }: Awaited<ReturnType<typeof runPaper>>) =>
+  results.flatMap(({ runs }) => runs.map(({ finished, iteration }) => [finished, iteration]));
 
-test('baselines get weight decay alone, SphereNets orthogonality, all of them the schedule of the paper', () => {
-  const setting = { widths: [64, 96, 128], iterations: 64_000, seed: 0 } as const;
-  const [baseline, sphere] = defaultCells.slice(0, 2).map((cell) => cellConfig(cell, setting));
-  expect(baseline).toMatchObject({ model: { convolution: 'plain' }, orthogonality: 0, weightDecay: 5e-4, batchSize: 128 });
-  expect(sphere).toMatchObject({ model: { convolution: { operator: 'sigmoid', k: 0.3 } }, orthogonality: 1e-4, augment: 'flip' });
-  expect(baseline.milestones ?? paperMilestones(baseline.iterations)).toEqual([34_000, 54_000]);
-});
-
-test('a run leaves a table, curves, and log and checkpoint of every cell', async () => {
+test('a run leaves a table, curves, and log, checkpoint and setting of every cell', async () => {
   const summary = await runPaper(options('run'));
-  expect(summary.cells.map(({ name, finished, iteration }) => [name, finished, iteration])).toEqual(cells.map((cell) => [cell, true, 10]));
-  for (const { best, last, seconds } of summary.cells) {
+  expect(standings(summary)).toEqual([[true, 10], [true, 10]]);
+  for (const { best, last, seconds, seed } of summary.cells.flatMap(({ runs }) => runs)) {
+    expect(seed).toBe(1);
     expect(best).toBeGreaterThanOrEqual(last!);
     expect(seconds).toBeGreaterThan(0);
   }
-  expect((await readdir(join(folder, 'run'))).sort()).toEqual([
-    'curves.png', 'curves.svg', 'original', 'report.md', 'setting.json', 'sigmoid-0.3', 'summary.json',
+  const run = join(folder, 'run');
+  expect((await readdir(run)).sort()).toEqual([
+    'curves.png', 'curves.svg', 'original', 'report.md', 'setting.json', 'sigmoid', 'summary.json',
   ]);
-  expect(JSON.parse(await readFile(join(folder, 'run', 'summary.json'), 'utf8'))).toEqual(summary);
-  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Original Conv \| Softmax \| 10 \|.*\| 90\.58 \| 90\.86 \/ 90\.61 \|/m);
-  expect(paperText(summary)).toMatch(/^Sigmoid \(0\.3\) +GA-Softmax \(m=4\) +10 .* 92\.38 /m);
+  expect((await readdir(join(run, cells[0].name, 'seed-1'))).sort()).toEqual(['config.json', 'last.safetensors', 'log.jsonl']);
+  expect(JSON.parse(await readFile(join(run, 'summary.json'), 'utf8'))).toEqual(JSON.parse(JSON.stringify(summary)));
+
+  const [plain, sphere] = summary.cells.map(({ runs: [{ last }] }) => 100 * last!);
+  const sign = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(2)}`;
+  const row = `| 92.00 | ${sign(sphere - 92)} | ${sign(sphere - plain)} | +1.50 |`;
+  expect(await readFile(join(run, 'report.md'), 'utf8')).toContain(row);
+  expect(paperText(toy, summary)).toMatch(/^Original Conv +Softmax +10 .* 90\.50 /m);
+});
+
+const withCuda = hasCuda ? test : test.skip;
+
+withCuda('a run on cuda says so in summary and logs', async () => {
+  const summary = await runPaper({ ...options('run'), cells: [cells[1].name], iterations: 2, device: 'cuda' });
+  expect(summary.machine.gpu).toMatchObject({ name: expect.any(String) as string, precision: 'fp32' });
+  const [start] = await readLog(join(folder, 'run', cells[1].name, 'seed-1', 'log.jsonl'));
+  expect(start).toMatchObject({ event: 'start', device: 'cuda' });
 });
 
 test('stopped and run again it gives the results of an uninterrupted run', async () => {
@@ -73,40 +100,98 @@ test('stopped and run again it gives the results of an uninterrupted run', async
     signal: controller.signal,
     onStep: ({ step }) => { if (step === 13) controller.abort(); },
   });
-  expect(stopped.cells.map(({ finished, iteration }) => [finished, iteration])).toEqual([[true, 10], [false, 3]]);
+  expect(standings(stopped)).toEqual([[true, 10], [false, 3]]);
 
   const trained = new Set<string>();
   const resumed = await runPaper({ ...options('stopped'), onEvaluation: (cell) => { trained.add(cell); } });
-  expect([...trained]).toEqual([cells[1]]);
-  const accuracies = ({ cells: results }: typeof whole) => results.map(({ name, best, last }) => ({ name, best, last }));
+  expect([...trained]).toEqual([cells[1].name]);
+  const accuracies = ({ cells: results }: typeof whole) => results.flatMap(({ runs }) => runs.map(({ best, last }) => ({ best, last })));
   expect(accuracies(resumed)).toEqual(accuracies(whole));
-  for (const cell of cells) expect(await tracesOf('stopped', cell)).toEqual(await tracesOf('whole', cell));
+  for (const { name } of cells) expect(await tracesOf('stopped', name)).toEqual(await tracesOf('whole', name));
+});
+
+test('every cell is trained with one seed before the next one; curves show their spread', async () => {
+  const order = new Set<string>();
+  const summary = await runPaper({
+    ...options('run'), seeds: [3, 4], iterations: 2, onEvaluation: (network) => { order.add(network); },
+  });
+  expect([...order]).toEqual([3, 4].flatMap((seed) => cells.map(({ name }) => `${name}, seed ${seed}`)));
+  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Sigmoid \| GA-Softmax \| 2\/2 \| 2 \| [\d.]+ ± [\d.]+ \|/m);
+  // Of two seeds the deviation is the distance over the root of 2.
+  const [one, other] = summary.cells[0].runs.map(({ last }) => 100 * last!);
+  const deviation = (Math.abs(one - other) / Math.SQRT2).toFixed(2);
+  expect(paperText(toy, summary)).toMatch(new RegExp(`^Original Conv .* ${((one + other) / 2).toFixed(2)} ± ${deviation} +90\\.50 `, 'm'));
+  expect(await readFile(join(folder, 'run', 'curves.svg'), 'utf8')).toContain('area mark');
 });
 
 test('cells that are finished are skipped, others can be added', async () => {
-  await runPaper({ ...options('run'), cells: cells.slice(0, 1) });
-  const log = join(folder, 'run', cells[0], 'log.jsonl');
+  await runPaper({ ...options('run'), cells: [cells[0].name] });
+  const log = join(folder, 'run', cells[0].name, 'seed-1', 'log.jsonl');
   const before = await readFile(log, 'utf8');
   const steps: [number, number][] = [];
   const summary = await runPaper({ ...options('run'), onStep: ({ step, steps: all }) => { steps.push([step, all]); } });
-  expect(summary.cells.map(({ finished }) => finished)).toEqual([true, true]);
+  expect(standings(summary)).toEqual([[true, 10], [true, 10]]);
   expect(steps).toEqual(Array.from({ length: 10 }, (_, i) => [11 + i, 20]));
   expect(await readFile(log, 'utf8')).toBe(before);
 });
 
-test('a run whose deadline is near stops with a checkpoint and a report', async () => {
+test('a run whose deadline is near stops with a checkpoint and a report without numbers that were not run', async () => {
   const summary = await runPaper({ ...options('run'), deadline: performance.now() + 1000 });
-  expect(summary.cells.map(({ finished, iteration }) => [finished, iteration])).toEqual([[false, 1], [false, 0]]);
-  expect(await readdir(join(folder, 'run', cells[0]))).toEqual(['last.safetensors', 'log.jsonl']);
-  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Sigmoid \(0\.3\) .*\| 0 \| – \| – \| 92\.38 \|/m);
+  expect(standings(summary)).toEqual([[false, 1], [false, 0]]);
+  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Sigmoid .*\| 0 \| – \| – \| 92\.00 \| – \| \+1\.50 \| – \|$/m);
+});
+
+test('a preset has its own cells, training images and test images; data, widths and iterations can be replaced', async () => {
+  const asked: string[] = [];
+  const load = (name: string) => {
+    asked.push(name);
+    return Promise.resolve(data);
+  };
+  const images = new Set<number>();
+  await runPaper({
+    ...options('run'), preset: 'paper', cells: ['all'], load, data: 'mnist', widths: [4, 4, 8], iterations: 1,
+    onEvaluation: (_, { images: count }) => { images.add(count); },
+  });
+  expect(asked).toEqual(['mnist']);
+  expect([...images]).toEqual([20]);
+  const config = await readFile(join(folder, 'run', cells[1].name, 'seed-1', 'config.json'), 'utf8');
+  expect(JSON.parse(config)).toMatchObject({ dataset: 'mnist', iterations: 1, seed: 1, model: { widths: [4, 4, 8] }, orthogonality: 1e-4, normalizedFilters: false });
+  const chosen = await runPaper({ ...options('chosen'), preset: 'paper', iterations: 1 });
+  expect(chosen.cells.map(({ name }) => name)).toEqual(['sigmoid/ga-softmax']);
+});
+
+test('a run that diverges is reported, and the others go on', async () => {
+  const broken = { ...cells[0], training: { ...training, learningRate: 1e30, optimizer: 'sgd' } } as const;
+  const experiment = { ...toy, presets: { ...toy.presets, mini: { ...preset, cells: [broken, cells[1]], iterations: 4 } } };
+  const summary = await runPaper({ ...options('run'), experiment });
+  expect(summary.cells[0].runs[0]).toMatchObject({ finished: true, diverged: expect.stringContaining('at iteration') as string });
+  expect(summary.cells[1].runs[0]).toMatchObject({ finished: true, diverged: null, iteration: 4 });
+  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toContain('original/softmax, seed 1, diverged: ');
+  expect(await runPaper({ ...options('run'), experiment })).toEqual(summary);
 });
 
 test('an output folder of another setting is refused, naming what differs', async () => {
-  await runPaper({ ...options('run'), cells: cells.slice(0, 1), iterations: 1 });
-  const output = join(folder, 'run');
-  await expect(runPaper({ ...options('run'), iterations: 2 })).rejects.toThrow(`iterations is 1 in ${output}, but 2 in this run`);
-  await expect(runPaper({ ...options('run'), iterations: 1, widths: [4, 4, 8] })).rejects.toThrow('widths is [4, 4, 4]');
-  const wrong = { ...options('other'), widths: [4, 4] as unknown as [number, number, number] };
-  await expect(runPaper(wrong)).rejects.toThrow(/^widths: /);
-  expect(await readdir(folder)).toEqual(['run']);
+  const short = { ...options('run'), cells: [cells[0].name], iterations: 1 };
+  await runPaper(short);
+  const path = join(folder, 'run', 'setting.json');
+  await expect(runPaper({ ...short, iterations: 2 })).rejects.toThrow(`iterations is 1 in ${path}, but 2 in this run`);
+  await expect(runPaper({ ...short, widths: [4, 4, 8] })).rejects.toThrow(`widths is [4,4,4] in ${path}`);
+  // Another version of the recipe.
+  const config = join(folder, 'run', cells[0].name, 'seed-1', 'config.json');
+  await writeFile(config, (await readFile(config, 'utf8')).replace('"adam"', '"sgd"'));
+  await expect(runPaper(short)).rejects.toThrow(`optimizer is "sgd" in ${config}, but "adam" in this run`);
+});
+
+test('wrong options are refused before anything is written', async () => {
+  const refused = (changes: Partial<PaperOptions>) => expect(runPaper({ ...options('other'), ...changes })).rejects;
+  await refused({ widths: [4, 4] }).toThrow(/^widths: /);
+  await refused({ cells: ['linear'] }).toThrow('cells of toy are all, original/softmax, sigmoid/ga-softmax, but got "linear"');
+  await refused({ iterations: 0.5 }).toThrow('iterations must be');
+  const own = { ...cells[0], model: { ...cells[0].model, widths: [4, 4, 4] as [number, number, number] } };
+  const experiment: TrainedExperiment = { ...toy, presets: { ...toy.presets, mini: { ...preset, cells: [own] } } };
+  await refused({ experiment, widths: [4, 4, 8] }).toThrow('widths belong to each cell of toy');
+  const withRecipe = { ...preset, cells: [{ ...cells[0], recipe: recipes.paper }] };
+  const ownRecipe: TrainedExperiment = { ...toy, presets: { ...toy.presets, mini: withRecipe } };
+  await refused({ experiment: ownRecipe, recipe: 'official' }).toThrow('recipe belongs to each cell of toy');
+  expect(await readdir(folder)).toEqual([]);
 });

@@ -110,6 +110,24 @@ describe('lineChart', () => {
     await expect(lineChart({ ...line, yRange: [0, 1], logY: true })).rejects.toThrow(OptionError);
   });
 
+  test('shades a band in the colour of its line, without a legend of its own', async () => {
+    const band = [[0, 1, 3], [100, 2, 4], [200, NaN, 4]] as const;
+    const svg = await lineChart({ ...line, series: [{ name: 'mean', points: [[0, 2], [100, 3]], band }, line.series[1]] });
+    const [area, ...others] = marks(svg, 'area mark');
+    expect(others).toEqual([]);
+    expect(vertices(area)).toBe(4);
+    const colour = /stroke="(#\w+)"/.exec(marks(svg, 'line mark')[0])![1];
+    expect(area).toContain(`fill="${colour}"`);
+    expect(texts(svg).filter((text) => text === 'mean')).toHaveLength(1);
+  });
+
+  test('has powers of ten at equal steps on a logarithmic horizontal axis', async () => {
+    const svg = await lineChart({ ...line, logX: true, series: [{ name: 'a', points: [[1, 0], [10, 0], [100, 0]] }] });
+    const [left, middle, right] = [.../ d="([^"]*)"/.exec(marks(svg, 'line mark')[0])![1].matchAll(/[ML](-?[\d.]+),/g)].map(([, x]) => Number(x));
+    expect(middle - left).toBeCloseTo(right - middle, 3);
+    await expect(lineChart({ ...line, logX: true })).rejects.toThrow('x must be');
+  });
+
   test('refuses what it would have to draw wrong', async () => {
     await expect(lineChart({ ...line, series: [] })).rejects.toThrow(OptionError);
     await expect(lineChart({ ...line, series: [line.series[0], line.series[0]] })).rejects.toThrow(/train comes twice/);

@@ -2,11 +2,12 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OrthogonalityRegularizer } from '../../lib/losses';
+import { GASoftmaxLoss, OrthogonalityRegularizer } from '../../lib/losses';
+import { Classifier } from '../../lib/models';
 import { readLog } from '../../lib/report/log';
 import { testDevice } from '../support/device';
 import { stepsThatWait } from '../support/waits';
-import { bytesOf, entriesOf, statefulModel, tinyLoader, tinyTrainer } from './tiny';
+import { bytesOf, entriesOf, plainModel, statefulModel, tinyLoader, tinyTrainer } from './tiny';
 
 let output: string;
 beforeEach(async () => {
@@ -17,6 +18,14 @@ afterEach(async () => {
 });
 
 describe('the log', () => {
+  test('of a scaled annealing shows its course over the run', async () => {
+    const features = plainModel().features;
+    const annealing = { base: 100, gamma: 1, power: 1, minimum: 2, iterations: 40 };
+    const model = new Classifier(features, new GASoftmaxLoss({ inFeatures: 16, classes: 4, margin: 2, annealing }));
+    const { history } = await tinyTrainer({ iterations: 4, model, logEvery: 1 }).fit();
+    expect(history.train.map(({ lambda }) => lambda)).toEqual([100, 100 / 11, 100 / 21, 100 / 31]);
+  });
+
   test('of an angular loss shows lambda, the angle and the gradient norm', async () => {
     await tinyTrainer({ iterations: 4, model: statefulModel(), output, logEvery: 2, evalLoader: tinyLoader(), evalEvery: 2 }).fit();
     const log = await readLog(join(output, 'log.jsonl'));

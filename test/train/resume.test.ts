@@ -3,12 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DataLoader, subset } from '../../lib/data';
 import { CheckpointError } from '../../lib/errors';
 import type { Classifier } from '../../lib/models';
 import { Adam, type Optimizer, SGD } from '../../lib/optim';
 import { type LogEntry, readLog } from '../../lib/report/log';
 import { readSafetensors, type TrainerOptions } from '../../lib/train';
-import { augment, bytesOf, entriesOf, plainModel, statefulModel, tinyLoader, tinyTrainer } from './tiny';
+import { augment, bytesOf, entriesOf, plainModel, statefulModel, tinyDataset, tinyLoader, tinyTrainer } from './tiny';
 
 let output: string;
 beforeEach(async () => {
@@ -102,6 +103,8 @@ describe('interruption', () => {
     expect(error).toBeInstanceOf(CheckpointError);
     expect((error as Error).message).toBe(`${resume} does not fit: seed is 7 in the checkpoint, but 8 in this run`);
     await expect(tinyTrainer({ iterations: 8, resume, loader: tinyLoader({ batchSize: 5 }) }).fit()).rejects.toThrow(/batchSize is 12/);
+    const fewer = new DataLoader(subset(tinyDataset(), 0, 36), { batchSize: 12, seed: 7 });
+    await expect(tinyTrainer({ iterations: 8, resume, loader: fewer }).fit()).rejects.toThrow(/images is 48 in the checkpoint, but 36/);
     await expect(tinyTrainer({ iterations: 3, resume }).fit()).rejects.toThrow(/it has taken 4 steps, but iterations is 3/);
   });
 

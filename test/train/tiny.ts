@@ -39,7 +39,7 @@ export function statefulModel(seed = 1): Classifier {
     drop: new Dropout({ probability: 0.3, generator }),
     flatten: new Flatten(),
   });
-  return new Classifier(features, new GASoftmaxLoss({ inFeatures: 24, classes: 4, margin: 2, generator }));
+  return new Classifier(features, new GASoftmaxLoss({ inFeatures: 24, classes: 4, margin: 2, annealing: 'sphereface', generator }));
 }
 
 /** One convolution and a softmax: the fastest that there is. */

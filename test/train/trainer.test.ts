@@ -8,7 +8,7 @@ import { Classifier } from '../../lib/models';
 import { Conv2d, Flatten, Sequential } from '../../lib/nn';
 import { Adam } from '../../lib/optim';
 import { noGrad } from '../../lib/tensor';
-import { Trainer } from '../../lib/train';
+import { evaluate, Trainer } from '../../lib/train';
 import { bytesOf, plainModel, statefulModel, steps, tinyDataset, tinyLoader, tinyTrainer } from './tiny';
 
 let output: string;
@@ -79,7 +79,7 @@ describe('fit', () => {
     const features = new Sequential([new Conv2d({ inChannels: 3, outChannels: 4, kernelSize: 8 }), new Flatten()]);
     const model = new Classifier(features, new SoftmaxLoss({ inFeatures: 4, classes: 12 }));
     const evalLoader = new DataLoader({ ...tinyDataset(), classes }, { batchSize: 20 });
-    const { accuracy, top5 } = await tinyTrainer({ iterations: 1, model, evalLoader }).evaluate();
+    const { accuracy, top5 } = await evaluate(model, evalLoader);
     let [correct, correct5] = [0, 0];
     for await (const { images, labels } of evalLoader) {
       const logits = noGrad(() => model.predict(images)).toArray() as number[][];
@@ -119,6 +119,7 @@ describe('the event loop', () => {
 
 describe('wrong options', () => {
   test.each<[string, object, RegExp]>([
+    ['loader', { loader: { dataset: tinyDataset() } }, /loader must have the member batchSize, as a Loader has/],
     ['iterations', { iterations: 0 }, /iterations must be an integer at least 1, but got 0/],
     ['model', { model: undefined }, /Trainer needs a model, but got undefined/],
     ['logEvery', { logEvery: 0 }, /logEvery must be an integer at least 1/],
