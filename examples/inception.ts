@@ -26,7 +26,7 @@ function inception(inChannels: number, width: number, generator: Generator): nn.
   });
 }
 
-function smallInception({ channels, classes }: data.ImageDataset): models.Classifier {
+function smallInception({ channels, classes }: data.Dataset): models.Classifier {
   const generator = new Generator(0);
   const features = new nn.Sequential({
     root: convolution(channels, 16, 3, generator),

@@ -48,7 +48,7 @@ export async function splitsFromArguments(): Promise<Splits> {
 /** Trains by Adam and prints the loss and the test accuracy after each epoch. Returns the last accuracy, 0 to 1. */
 export async function trainByEpochs(name: string, model: models.Classifier, splits: Splits, options: ExampleOptions): Promise<number> {
   const { epochs = 5, print = console.log } = options;
-  const loader = new data.DataLoader(splits.train, { batchSize: 32 });
+  const loader = data.trainingLoader(splits.train, { batchSize: 32, seed: 0, augment: 'none' });
   const testLoader = data.evaluationLoader(splits.test, 128);
   using optimizer = new optim.Adam(model.parameters(), { learningRate: 2e-3 });
   let accuracy = 0;

@@ -10,7 +10,7 @@ const Convolution = nn.SphereConv2d;
 /** Filters of each 3×3 convolution, a stage a row; 2×2 max pooling ends a stage. */
 const stages = [[16, 16], [32, 32], [64, 64]];
 
-function vgg({ channels, classes }: data.ImageDataset): models.Classifier {
+function vgg({ channels, classes }: data.Dataset): models.Classifier {
   const generator = new Generator(0);
   const layers: Record<string, nn.Layer> = {};
   let inChannels = channels;

@@ -146,5 +146,5 @@ function listText(summaries: readonly ExperimentSummary[]): string {
     align: ['left', 'right', 'right', 'left'],
   });
   const what = summaries.map(({ name, shows }) => `${name}: ${shows}`).join('\n');
-  return `${table}\n\nMinutes are those of two CPU cores.\n\n${what}`;
+  return `${table}\n\nMinutes are estimates for two CPU cores.\n\n${what}`;
 }

@@ -7,13 +7,14 @@ import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
 import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
-import type { FitResult } from '../train';
+import { type FitResult, loadWeights } from '../train';
 import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
 import { addLossOptions, headConfig, type LossOptions } from './lossOptions';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
+import { addRegularizerOptions, regularizerConfig, type RegularizerOptions } from './regularizerOptions';
 
 const convolutions = ['sphere', 'plain'] as const;
 
@@ -34,20 +35,21 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   optimizer: OptimizerName;
   weightDecay: number;
   normDecay: number;
-  orthogonality?: number;
-  normalizedFilters?: boolean;
   augment: AugmentationName;
   seed: number;
   evalEvery: number;
   logEvery: number;
   checkpointEvery: number;
   output?: string;
+  finetune?: string;
   resume?: string;
   json?: boolean;
 }
 
+type AllOptions = TrainOptions & LossOptions & RegularizerOptions;
+
 /** Options that only a SphereNet has. */
-const sphereOptions = ['operator', 'k', 'learnable', 'orthogonality', 'normalizedFilters'] as const;
+const sphereOptions = ['operator', 'k', 'learnable', 'regularizer'] as const;
 
 const examples = `
 The defaults are the paper's for CIFAR-10, but for the iterations: the paper takes 64000.
@@ -58,11 +60,13 @@ Examples:
   $ spherenet train --convolution plain --widths 16,32,48 --iterations 2000
   $ spherenet train --data mnist --network cnn3 --learnable layer --augment none
   $ spherenet train --data folder --source ~/pets --image-size 64 --augment random-resized
+  $ spherenet train --loss s-softmax --radius 30 --learning-rate 1e-4 --finetune runs/softmax/last.safetensors
   $ spherenet train --output runs/ga --resume runs/ga/last.safetensors`;
 
 export function define(command: Command): void {
   addNetworkOptions(command);
   addLossOptions(command);
+  addRegularizerOptions(command);
   addDataOptions(command);
   addOptimizationOptions(command);
   addRunOptions(command).addOption(jsonOption()).addHelpText('after', examples).action(run);
@@ -92,8 +96,6 @@ function addOptimizationOptions(command: Command): void {
     )
     .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, 5e-4))
     .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
-    .addOption(numberOption('--orthogonality <number>', 'penalty on SphereConv filters (default: 1e-4)', { min: 0 }))
-    .option('--normalized-filters', 'that penalty sees directions only, and lets the lengths go')
     .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
@@ -104,17 +106,18 @@ function addRunOptions(command: Command): Command {
     .addOption(numberOption('--log-every <count>', 'steps between lines of the log', atLeastOne, 50))
     .addOption(numberOption('--checkpoint-every <count>', 'steps between checkpoints', atLeastOne, 500))
     .option('--output <folder>', 'for log.jsonl and last.safetensors (default: runs/<time>, or that of --resume)')
+    .option('--finetune <checkpoint>', 'begin with the weights of this file; the loss may be another')
     .option('--resume <checkpoint>', 'go on from this file; give the same options as before');
   return addTrainingDeviceOptions(command);
 }
 
-async function run(options: TrainOptions & LossOptions): Promise<void> {
+async function run(options: AllOptions): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const { evalEvery, logEvery, checkpointEvery, resume, cudaGraph } = options;
+  const { evalEvery, logEvery, checkpointEvery, finetune, resume, cudaGraph } = options;
   const splits = await loadData(options);
-  const { trainer } = prepareTraining(config, splits, {
+  const { model, trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
     evalEvery,
     logEvery,
@@ -126,6 +129,8 @@ async function run(options: TrainOptions & LossOptions): Promise<void> {
     signal: abortOnInterrupt(),
     progress: true,
   });
+  // A resumed run has its own weights.
+  if (finetune !== undefined && resume === undefined) await loadWeights(finetune, model);
   process.stderr.write(`Training on ${device} for ${formatCount(config.iterations)} steps; log and checkpoints in ${output}\n`);
   report(await trainer.fit(), output, options);
 }
@@ -151,11 +156,11 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
   ].join('\n');
 }
 
-function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
+function trainingConfig(options: AllOptions): TrainingConfig {
   requireFitting(options);
   const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, augment, seed } = options;
-  const { normalizedFilters = false } = options;
-  const orthogonality = options.convolution === 'sphere' ? (options.orthogonality ?? 1e-4) : 0;
+  // Of a plain network there is nothing to regularise, and a flag of a regularizer is refused.
+  const regularizer = regularizerConfig(options.convolution === 'sphere' ? options : { ...options, regularizer: 'none' });
   return {
     model: {
       ...networkPreset(network).options,
@@ -165,7 +170,7 @@ function trainingConfig(options: TrainOptions & LossOptions): TrainingConfig {
       head: headConfig(options),
       // The network itself says so where there are not as many widths as it has stages.
     } as TrainingConfig['model'],
-    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, orthogonality, normalizedFilters, augment, seed,
+    iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, regularizer, augment, seed,
   };
 }
 
@@ -196,12 +201,11 @@ function coefficient(flag: string, text: string): 'learned' | number {
 }
 
 /** Options that would have no effect are refused. */
-function requireFitting(options: TrainOptions): void {
+function requireFitting(options: AllOptions): void {
   if (options.convolution === 'sphere') return;
   for (const name of sphereOptions) {
     if (options[name] === undefined) continue;
-    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new OptionError(name, `--${flag} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
+    throw new OptionError(name, `--${name} belongs to --convolution sphere, but the convolution is ${options.convolution}`);
   }
 }
 

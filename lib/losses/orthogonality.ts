@@ -8,19 +8,20 @@ import { FilterRegularizer, type FilterRegularizerOptions, filterRegularizerOpti
 export interface OrthogonalityOptions extends FilterRegularizerOptions {
   /**
    * Whether filters are brought to unit length before, so that only angles count; or the layers of which they are. Default
-   * true; false is the paper's constraint WᵀW = I and the authors' code.
+   * false, the paper's constraint WᵀW = I and the authors' code: it also holds the lengths of filters near 1, without which
+   * they grow and training ends worse (docs/results).
    */
   normalized?: boolean | LayerNames;
 }
 
-/** `coefficient sum ||W Wᵀ - I||_F²` over layers, filters as rows of W (paper: §3.3). Default coefficient 1e-4. */
+/** `coefficient sum ||W Wᵀ - I||_F²` over layers, filters as rows of W (paper: §2.4). Default coefficient 1e-4. */
 export class OrthogonalityRegularizer extends FilterRegularizer {
   readonly normalized: boolean | LayerNames;
 
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: OrthogonalityOptions = {}) {
     super('OrthogonalityRegularizer', options, 1e-4, ['normalized']);
-    const { normalized = true } = options;
+    const { normalized = false } = options;
     if (typeof normalized === 'object') this.requireNamedLayers('normalized', normalized);
     else requireBoolean('normalized', normalized);
     this.normalized = normalized;

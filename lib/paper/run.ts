@@ -297,7 +297,7 @@ class Run {
   }
 }
 
-function firstImages<Data extends Dataset>(dataset: Data, count: number | null): Data {
+function firstImages(dataset: Dataset, count: number | null): Dataset {
   return count === null || count >= dataset.count ? dataset : subset(dataset, 0, count);
 }
 

@@ -1,6 +1,6 @@
 import { type AugmentationName, type DatasetSplits, trainingLoader } from '../data';
 import { requireOneOf } from '../errors';
-import { OrthogonalityRegularizer } from '../losses';
+import { createRegularizer, type RegularizerConfig } from '../losses';
 import { type Classifier, createModel, type ModelOptions } from '../models';
 import { Adam, type Optimizer, type ParameterGroup, parameterGroups, SGD, StepSchedule } from '../optim';
 import { Trainer, type TrainerOptions } from '../train';
@@ -30,10 +30,8 @@ export interface TrainingConfig {
   weightDecay: number;
   /** L2 penalty on gamma and beta of BatchNorm. */
   normDecay: number;
-  /** Coefficient of the orthogonality penalty on SphereConv filters; 0 for none. */
-  orthogonality: number;
-  /** Whether that penalty sees the directions of the filters only. */
-  normalizedFilters: boolean;
+  /** Penalty on the filters of SphereConvs; null for none. */
+  regularizer: RegularizerConfig | null;
   augment: AugmentationName;
   seed: number;
 }
@@ -63,8 +61,7 @@ export function milestonesAt(shares: readonly number[], iterations: number): num
  * @throws {OptionError} naming the option at fault.
  */
 export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits, extras: TrainerExtras = {}): TrainingRun {
-  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, augment } = config;
-  const { orthogonality, normalizedFilters } = config;
+  const { iterations, learningRate, milestones = paperMilestones(iterations), seed, batchSize, augment, regularizer } = config;
   const { channels, height, classes } = train;
   const model = createModel({ ...config.model, classes: classes.length, inputChannels: channels, imageSize: height, seed });
   const optimizer = makeOptimizer(config, model);
@@ -72,8 +69,7 @@ export function prepareTraining(config: TrainingConfig, { train }: DatasetSplits
     model,
     optimizer,
     schedule: new StepSchedule({ learningRate, milestones }),
-    regularizer:
-      orthogonality > 0 ? new OrthogonalityRegularizer({ coefficient: orthogonality, normalized: normalizedFilters }) : undefined,
+    regularizer: regularizer ? createRegularizer(regularizer) : undefined,
     loader: trainingLoader(train, { batchSize, seed, augment }),
     iterations,
     ...extras,

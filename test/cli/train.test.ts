@@ -56,6 +56,20 @@ test('train takes the normalisation of a network, and a residual network refuses
   expect(one.stderr).toContain('--sphere-norm must be beta and gamma');
 });
 
+test('fine-tuning begins with the weights of a checkpoint, with another loss', async () => {
+  const loss = ['--loss', 's-softmax', '--loss-operator', 'cosine', '--radius', '30'];
+  const from = ['--finetune', join(folder, 'json', 'last.safetensors')];
+  expect((await runCli(train('fine', '--iterations', '1', '--learning-rate', '1e-6', ...loss, ...from), env)).code).toBe(0);
+  const [before, after] = await Promise.all(['json', 'fine'].map(weightsOf));
+  for (const [theirs, ours] of [['features.conv1_1.weight', 'features.conv1_1.weight'], ['head.linear.weight', 'head.weight']]) {
+    const [expected, got] = [before.get(`model.${theirs}`)!.data, after.get(`model.${ours}`)!.data];
+    expect(got).toHaveLength(expected.length);
+    got.forEach((value: number | bigint, i: number) => { expect(Number(value)).toBeCloseTo(Number(expected[i]), 4); });
+  }
+  const other = await runCli(train('other', '--iterations', '1', '--widths', '8,8,4', ...from), env);
+  expect(other.stderr).toContain('widths');
+});
+
 test('eval tells loss, accuracy and every class of the checkpoint', async () => {
   const checkpoint = join(folder, 'json', 'last.safetensors');
   const { code, stdout, stderr } = await runCli(['eval', checkpoint, ...data(), '--json'], env);

@@ -3,7 +3,7 @@ import { Parameter } from '../../lib/nn';
 import {
   add, affine, angularLogits, type AngularOperator, angularOperators, angularSoftmax, avgPool2d, batchNorm, concat, conv2d,
   type ConvOptions, countCorrect, dropout, flatten, globalAvgPool2d, linear, matmul, maxPool2d, officialNormGuard,
-  orthogonality, type PoolOptions, positive, relu,
+  orthogonality, type PoolOptions, positive, relu, energyPowers, hypersphericalEnergy, minimalAngle, multiMargin,
   reshape, scale, softmaxCrossEntropy, sphereConv2d, sphereLinear, type SphereOptions, sum,
 } from '../../lib/ops';
 import { Adam, gradientNorm, type Optimizer, SGD } from '../../lib/optim';
@@ -249,6 +249,19 @@ withCuda('softmax cross entropy', () => {
     }
   });
 
+  test.each([[1, 3], [7, 10], [33, 130], [2, 1000]])('hinges of %d rows of %d classes', (rows, classes) => {
+    for (const squared of [false, true]) {
+      const operands = { logits: normal([rows, classes], 1), labels: labelsOf(rows, classes, 2) };
+      expectTwins(operands, ({ logits, labels }) => ({ loss: multiMargin(logits, labels, { squared }) }));
+    }
+  });
+
+  test('an angular softmax whose radius is learned', () => {
+    const operands = { x: normal([33, 17], 1), w: normal([10, 17], 2), radius: normal([1], 3), labels: labelsOf(33, 10, 4) };
+    operands.radius.values.fill(5);
+    expectTwins(operands, ({ x, w, radius, labels }) => ({ ...angularSoftmax(x, w, labels, { operator: 'cosine', radius }) }));
+  });
+
   test('counts of right answers', () => {
     for (const [rows, classes] of [[1, 3], [200, 11], [65, 130]]) {
       const operands = { logits: fixed(normal([rows, classes], 1)), labels: labelsOf(rows, classes, 2) };
@@ -311,6 +324,19 @@ withCuda('orthogonality', () => {
     const weight = normal([4, 9], 1);
     weight.values.fill(0, 9, 18);
     expectTwins({ weight }, (inputs) => ({ loss: orthogonality(inputs.weight) }));
+  });
+});
+
+withCuda('energy and angles of filters', () => {
+  // Where filters lie close, both devices round 1 - cos differently: enough dimensions keep them apart.
+  test.each([[[3, 5]], [[4, 3, 3, 3]], [[64, 3, 3, 17]], [[130, 33]], [[2, 7, 7, 1]], [[1, 9]]])('of %p', (shape) => {
+    const weight = normal(shape, 1);
+    for (const power of energyPowers) {
+      for (const halfSpace of [true, false]) {
+        expectTwins({ weight }, (inputs) => ({ loss: hypersphericalEnergy(inputs.weight, { power, halfSpace }) }));
+      }
+    }
+    expectTwins({ weight }, (inputs) => ({ loss: minimalAngle(inputs.weight) }));
   });
 });
 

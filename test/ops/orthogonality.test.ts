@@ -30,17 +30,20 @@ describe.each([true, false])('normalized: %p', (normalized) => {
 
 test('the length of rows counts in the raw form only', () => {
   const w = tensor([[2, 0], [0, 1]], [2, 2], { dtype: 'f64', requiresGrad: true });
-  expect(orthogonality(w).item()).toBeCloseTo(0, 12);
+  expect(orthogonality(w, { normalized: true }).item()).toBeCloseTo(0, 12);
   expect(orthogonality(w, { normalized: false }).item()).toBeCloseTo(9, 12);
 });
 
-test('two equal rows cost 2, by default normalized', () => {
-  expect(orthogonality(tensor([[3, 4], [6, 8]])).item()).toBeCloseTo(2, 5);
+test('two equal directions cost 2, and by default lengths count too', () => {
+  const w = tensor([[3, 4], [6, 8]]);
+  expect(orthogonality(w, { normalized: true }).item()).toBeCloseTo(2, 5);
+  // (25 - 1)² + 2 · 50² + (100 - 1)²
+  expect(orthogonality(w).item()).toBeCloseTo(15_377, 2);
 });
 
 test('a normalized gradient has no part along its row', () => {
   const w = random([4, 9], 1);
-  orthogonality(w).backward();
+  orthogonality(w, { normalized: true }).backward();
   const [rows, gradient] = [w.data(), w.grad!.data()];
   for (let row = 0; row < 4; row++) {
     const [from, to] = [row * 9, row * 9 + 9];
@@ -51,7 +54,7 @@ test('a normalized gradient has no part along its row', () => {
 
 test('a zero row costs 1 and gets no gradient', () => {
   const w = tensor([[0, 0], [0, 1]], [2, 2], { requiresGrad: true });
-  const loss = orthogonality(w);
+  const loss = orthogonality(w, { normalized: true });
   expect(loss.item()).toBeCloseTo(1, 6);
   loss.backward();
   expect(isFinite(w.grad!)).toBe(true);

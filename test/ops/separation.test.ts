@@ -21,7 +21,7 @@ const penalties = [
 ];
 
 describe.each(penalties)('%s', (_, penalty) => {
-  test.each([[[4, 3, 3, 2]], [[3, 17]], [[9, 2]], [[2, 5]], [[34, 3]]])('gradients of %j', (shape) => {
+  test.each([[[4, 3, 3, 2]], [[3, 17]], [[9, 2]], [[2, 5]]])('gradients of %j', (shape) => {
     expectGradients(penalty, random(shape, 1));
     expectGradients((w) => scale(penalty(scale(w, 3)), -0.3), random(shape, 2));
   });

@@ -7,9 +7,9 @@ const sphereCell = { ...cell, model: { ...cell.model, convolution: { operator: '
 
 test('baselines get weight decay alone, SphereNets orthogonality, all of them the schedule of the paper', () => {
   const [baseline, sphere] = [cell, sphereCell].map((each) => withRecipe(recipes.paper, each));
-  expect(baseline).toMatchObject({ model: { convolution: 'plain' }, orthogonality: 0, weightDecay: 5e-4, batchSize: 128 });
+  expect(baseline).toMatchObject({ model: { convolution: 'plain' }, regularizer: null, weightDecay: 5e-4, batchSize: 128 });
   expect(sphere).toMatchObject({
-    model: { convolution: { operator: 'sigmoid', k: 0.3 } }, orthogonality: 1e-4, normalizedFilters: false, augment: 'flip',
+    model: { convolution: { operator: 'sigmoid', k: 0.3 } }, regularizer: { regularizer: 'orthogonality' }, augment: 'flip',
   });
   expect(baseline.milestones ?? paperMilestones(baseline.iterations)).toEqual([34_000, 54_000]);
 });

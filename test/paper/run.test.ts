@@ -155,7 +155,7 @@ test('a preset has its own cells, training images and test images; data, widths 
   expect(asked).toEqual(['mnist']);
   expect([...images]).toEqual([20]);
   const config = await readFile(join(folder, 'run', cells[1].name, 'seed-1', 'config.json'), 'utf8');
-  expect(JSON.parse(config)).toMatchObject({ dataset: 'mnist', iterations: 1, seed: 1, model: { widths: [4, 4, 8] }, orthogonality: 1e-4, normalizedFilters: false });
+  expect(JSON.parse(config)).toMatchObject({ dataset: 'mnist', iterations: 1, seed: 1, model: { widths: [4, 4, 8] }, regularizer: { regularizer: 'orthogonality' } });
   const chosen = await runPaper({ ...options('chosen'), preset: 'paper', iterations: 1 });
   expect(chosen.cells.map(({ name }) => name)).toEqual(['sigmoid/ga-softmax']);
 });

@@ -14,7 +14,7 @@ function cellOf(name: string, operator: PaperOperator, title: string, training?:
 
 const cells = [
   cellOf('cnn', 'original', 'CNN-9'),
-  cellOf('cosine-without-orthogonality', 'cosine', 'SphereNet-9, cosine, no orth.', { orthogonality: 0 }),
+  cellOf('cosine-without-orthogonality', 'cosine', 'SphereNet-9, cosine, no orth.', { regularizer: null }),
   cellOf('cosine', 'cosine', 'SphereNet-9, cosine'),
   cellOf('linear', 'linear', 'SphereNet-9, linear'),
   cellOf('sigmoid-0.3', 'sigmoid-0.3', 'SphereNet-9, sigmoid (0.3)'),

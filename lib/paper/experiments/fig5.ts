@@ -6,23 +6,23 @@ const cosine = { operator: 'cosine' } as const;
 interface Method {
   title: string;
   model: Pick<Extract<Cell['model'], { network?: 'cnn' }>, 'convolution' | 'batchNorm' | 'sphereNorm'>;
-  orthogonality?: number;
+  training?: Cell['training'];
 }
 
 // As the legend has them; only one of them names the orthogonality.
 const methods: Record<string, Method> = {
   batchnorm: { title: 'BatchNorm', model: { convolution: 'plain' } },
-  spherenorm: { title: 'SphereNorm', model: { convolution: cosine, batchNorm: false }, orthogonality: 0 },
-  rescaled: { title: 'Rescaled SphereNorm', model: { convolution: cosine, batchNorm: false, sphereNorm: {} }, orthogonality: 0 },
+  spherenorm: { title: 'SphereNorm', model: { convolution: cosine, batchNorm: false }, training: { regularizer: null } },
+  rescaled: { title: 'Rescaled SphereNorm', model: { convolution: cosine, batchNorm: false, sphereNorm: {} }, training: { regularizer: null } },
   orthogonal: { title: 'SphereNorm w/ orth.', model: { convolution: cosine, batchNorm: false } },
-  both: { title: 'SphereNorm+BatchNorm', model: { convolution: cosine }, orthogonality: 0 },
+  both: { title: 'SphereNorm+BatchNorm', model: { convolution: cosine }, training: { regularizer: null } },
 };
 
-const cells = [4, 8, 16, 32].flatMap((batchSize) => Object.entries(methods).map(([name, { title, model, orthogonality }]): Cell => ({
+const cells = [4, 8, 16, 32].flatMap((batchSize) => Object.entries(methods).map(([name, { title, model, training }]): Cell => ({
   name: `${name}/${batchSize}`,
   labels: { method: title, batch: String(batchSize) },
   model: { network: 'cnn', depth: 9, head: softmax, ...model },
-  training: { batchSize, ...(orthogonality !== undefined && { orthogonality }) },
+  training: { batchSize, ...training },
   baseline: `batchnorm/${batchSize}`,
   panel: `batch ${batchSize}`,
 })));

@@ -68,7 +68,7 @@ export const fig6: TrainedExperiment = {
   shows: 'Validation error of ResNet-18 and SphereResNet-18, with SphereConvs in the shortcuts too (v1) or not (v2): both learn faster.',
   presets: {
     paper: { cells: cellsOf(256), widths: [64, 128, 256, 512], iterations: 550_000, seeds: [0] },
-    mini: { cells: cellsOf(32), widths: [16, 32, 64, 128], iterations: 600, seeds: [0], minutes: 8, makeData: makeFolder },
+    mini: { cells: cellsOf(32), widths: [16, 32, 64, 128], iterations: 600, seeds: [0], minutes: 4, makeData: makeFolder },
   },
   metric: 'error',
   notes: [

@@ -3,11 +3,12 @@ import { operators, softmax } from '../operators';
 import { type Recipe, recipes } from '../recipe';
 
 const { official } = recipes;
+const directions = { regularizer: 'orthogonality', normalized: true } as const;
 
 /** From penalties on directions alone to the authors' code: what is learned by leaving one thing out, or taking one in. */
 const variants = {
-  'directions': { title: 'orthogonality of directions', recipe: { ...recipes.paper, normDecay: 0, normalizedFilters: true } },
-  'directions-decay': { title: '… and L2 on γ, β', recipe: { ...recipes.paper, normalizedFilters: true } },
+  'directions': { title: 'orthogonality of directions', recipe: { ...recipes.paper, normDecay: 0, regularizer: directions } },
+  'directions-decay': { title: '… and L2 on γ, β', recipe: { ...recipes.paper, regularizer: directions } },
   'raw': { title: 'orthogonality of raw filters', recipe: { ...recipes.paper, normDecay: 0 } },
   'paper': { title: '… and L2 on γ, β (recipe paper)', recipe: recipes.paper },
   'smoothing': { title: 'recipe paper, label smoothing 0.01', recipe: { ...recipes.paper, labelSmoothing: official.labelSmoothing } },

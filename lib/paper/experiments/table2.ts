@@ -47,7 +47,7 @@ export const table2: TrainedExperiment = {
       seeds: [0],
       images: 10_000,
       testImages: 2000,
-      minutes: 9,
+      minutes: 7,
     },
   },
   notes: [
