@@ -1,9 +1,11 @@
 // What the examples share: small images that are made here, and a training loop that prints a line for each epoch.
 import { data, Generator, models, optim, train } from '../lib';
 
+type Splits = data.DatasetSplits<data.ImageDataset>;
+
 export interface ExampleOptions {
-  /** Training set and test set. Default: {@link syntheticImages}. */
-  splits?: data.DatasetSplits;
+  /** Training set and test set. Default: those that the command line names. */
+  splits?: Splits;
   epochs?: number;
   /** Takes a line for each epoch. Default: prints it. */
   print?: (line: string) => void;
@@ -29,17 +31,22 @@ export function syntheticImages(count: number, seed: number): data.ImageDataset 
   return data.imageDataset({ name: 'stripes', images, labels, height: side, width: side, channels: 3, classes });
 }
 
-/** The data set that the command line names, such as `cifar10`, or small synthetic images. */
-export async function splitsFromArguments(): Promise<data.DatasetSplits> {
-  const name = process.argv[2] as data.DatasetName | undefined;
-  if (name !== undefined) return data.loadDataset(name);
-  return { train: syntheticImages(1024, 1), test: syntheticImages(256, 2) };
+const sources: Partial<Record<string, () => Splits | Promise<Splits>>> = {
+  stripes: () => ({ train: syntheticImages(1024, 1), test: syntheticImages(256, 2) }),
+  cifar10: () => data.loadCifar10(),
+  mnist: () => data.loadMnist(),
+};
+
+/** The data set that the command line names; by default `stripes`, small images that are made here. */
+export async function splitsFromArguments(): Promise<Splits> {
+  const name = process.argv[2] ?? 'stripes';
+  const source = sources[name];
+  if (!source) throw new Error(`there is no data set ${name}, but ${Object.keys(sources).join(', ')}`);
+  return source();
 }
 
 /** Trains by Adam and prints the loss and the test accuracy after each epoch. Returns the last accuracy, 0 to 1. */
-export async function trainByEpochs(
-  name: string, model: models.Classifier, splits: data.DatasetSplits, options: ExampleOptions,
-): Promise<number> {
+export async function trainByEpochs(name: string, model: models.Classifier, splits: Splits, options: ExampleOptions): Promise<number> {
   const { epochs = 5, print = console.log } = options;
   const loader = data.trainingLoader(splits.train, { batchSize: 32, seed: 0, augment: 'none' });
   const testLoader = data.evaluationLoader(splits.test, 128);

@@ -3,7 +3,7 @@ import { describe, OptionError, requireKnownKeys } from '../errors';
 import { add, concat, relu } from '../ops';
 import { requireBoolean } from '../ops/checks';
 import type { Tensor } from '../tensor';
-import { type Addition, type Layer, locateErrors, Module, requireModule } from './module';
+import { type Addition, isOverridden, type Layer, locateErrors, Module, requireModule } from './module';
 
 /** Layers named `0`, `1`, ... or by the keys of a record. */
 export type Layers = readonly Layer[] | Readonly<Record<string, Layer>>;
@@ -43,8 +43,12 @@ export class Sequential extends Module {
     return Object.entries(this.layers);
   }
 
-  /** @param addition Done to the last layer's output, within its pass where it can. Default: none. */
-  forward(x: Tensor, addition: Addition | null = null): Tensor {
+  forward(x: Tensor): Tensor {
+    return this.forwardAdding(x, null);
+  }
+
+  /** The forward pass with `addition` to its output, within the pass of the last layer where that can be. @internal */
+  forwardAdding(x: Tensor, addition: Addition | null): Tensor {
     const layers = this.namedChildren();
     let rest = addition;
     let y = x;
@@ -112,7 +116,10 @@ export class Residual extends Module {
   forward(x: Tensor): Tensor {
     const { body, shortcut } = this;
     const residual = shortcut ? locateErrors('shortcut', shortcut, () => shortcut.forward(x)) : x;
-    const y = locateErrors('body', body, () => body.forward(x, { residual, relu: this.relu }));
+    const addition = { residual, relu: this.relu };
+    const y = locateErrors('body', body, () =>
+      isOverridden(body, Sequential) ? added(body.forward(x), addition, x) : body.forwardAdding(x, addition),
+    );
     release(residual, x, y);
     return y;
   }

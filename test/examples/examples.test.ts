@@ -1,4 +1,5 @@
 import { run as inception } from '../../examples/inception';
+import { run as linearModels } from '../../examples/linearModels';
 import { syntheticImages } from '../../examples/support';
 import { run as vgg } from '../../examples/vgg';
 
@@ -13,4 +14,13 @@ test.each([
   expect(accuracy).toBeGreaterThanOrEqual(0);
   expect(lines).toHaveLength(2);
   expect(lines[1]).toMatch(new RegExp(`^${name}, epoch 2: loss \\d\\.\\d{3}, test accuracy ${(100 * accuracy).toFixed(1)} %$`));
+});
+
+test('linear models, plain and on the sphere', async () => {
+  const lines: string[] = [];
+  const accuracies = await linearModels({ splits, epochs: 1, print: (line) => lines.push(line) });
+  expect(accuracies).toHaveLength(4);
+  expect(lines.map((line) => line.split(',')[0])).toEqual([
+    'logistic regression', 'logistic regression on the sphere', 'SVM', 'SVM on the sphere',
+  ]);
 });

@@ -91,19 +91,18 @@ describe('architecture', () => {
   test('beta and gamma of SphereNorm are learned or fixed', () => {
     const norms = cnn({ ...tiny, depth: 3, convolution: {}, sphereNorm: { beta: 2, gamma: 'learned' } }).modules()
       .flatMap((module) => (module instanceof SphereNorm ? [module] : []));
-    const expected = [4, 6, 8].map((size) => [Array(size).fill(2), Array(size).fill(0)]);
-    expect(norms.map(({ beta, gamma }) => [beta.toArray(), gamma.toArray()])).toEqual(expected);
+    expect(norms.map(({ beta, gamma }) => [beta.toArray(), gamma.toArray()]))
+      .toEqual([4, 6, 8].map((size) => [Array(size).fill(2), Array(size).fill(0)]));
     expect(norms.map((norm) => norm.namedParameters().map(([name]) => name))).toEqual(Array(3).fill(['gamma']));
   });
 
   test('a plain convolution without BatchNorm has a bias, a SphereConv has none, and the twins start from the same filters', () => {
-    const biases = (options: Partial<CnnOptions>) =>
-      convolutionsOf(cnn({ ...tiny, depth: 3, ...options })).map(({ bias }) => bias?.size ?? 0);
+    const convolutions = (options: Partial<CnnOptions>) => convolutionsOf(cnn({ ...tiny, depth: 3, ...options }));
+    const biases = (options: Partial<CnnOptions>) => convolutions(options).map(({ bias }) => bias?.size ?? 0);
     expect(biases({ batchNorm: false })).toEqual([4, 6, 8, 0]);
     expect(biases({ batchNorm: false, convolution: {} })).toEqual([0, 0, 0, 0]);
     expect(biases({})).toEqual([0, 0, 0, 0]);
-    const filters = (options: Partial<CnnOptions>) =>
-      convolutionsOf(cnn({ ...tiny, depth: 3, ...options })).map(({ weight }) => weight.data());
+    const filters = (options: Partial<CnnOptions>) => convolutions(options).map(({ weight }) => weight.data());
     expect(filters({ batchNorm: false })).toEqual(filters({ convolution: {}, sphereNorm: {} }));
   });
 
@@ -193,7 +192,7 @@ describe('configuration', () => {
     ['option of sphereNorm', make({ convolution: {}, sphereNorm: { channels: 1 } }), 'sphereNorm.channels', /no option "channels"$/],
     ['sphereNorm of plain convolutions', make({ sphereNorm: {} }), 'sphereNorm', /belongs to SphereConvs, but convolution is "plain"$/],
     ['momentum', make({ batchNorm: { momentum: 2 } }), 'momentum', /at most 1/],
-    ['loss', make({ head: { loss: 'hinge' } }), 'head.loss', /'softmax' .*, but got "hinge"$/],
+    ['loss', make({ head: { loss: 'svm' } }), 'head.loss', /'softmax' .*, but got "svm"$/],
     ['option of the loss', make({ head: { loss: 'softmax', margin: 4 } }), 'head.margin', /^head has no option "margin"$/],
     ['no radius', make({ head: { loss: 's-softmax' } }), 'head.radius', /but got undefined$/],
     ['margin', make({ head: { loss: 'a-softmax', margin: 1.5 } }), 'margin', /integer/],

@@ -18,8 +18,8 @@ const [x, labels] = [random([3, size, size, 2], 1, 'f32'), randomLabels(3, 4, 2)
 function tiny(name: string, seed = 0, convolution: ModelOptions['convolution'] = {}): Classifier {
   const { options } = networkPreset(name);
   const { widths } = modelConfig({ classes: 4, ...options });
-  const tiny = { classes: 4, widths: widths.map(() => 3), imageSize: size, inputChannels: 2 };
-  return createModel({ ...options, ...tiny, convolution, seed } as ModelOptions);
+  const images = { classes: 4, imageSize: size, inputChannels: 2 };
+  return createModel({ ...options, ...images, widths: widths.map(() => 3), convolution, seed } as ModelOptions);
 }
 
 const optimizerOf = (model: Classifier) => new SGD(model.parameters(), { learningRate: 0.01 });

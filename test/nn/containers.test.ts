@@ -34,7 +34,8 @@ describe('Residual', () => {
   const basic = (sphere: boolean) => ({ conv: convolution(sphere), norm: norm(false) });
   const strided = (sphere: boolean): ResidualOptions => ({
     body: {
-      conv1: convolution(sphere, { outChannels: 4, stride: 2 }), norm1: norm(true), conv2: convolution(sphere, {}, 4), norm2: norm(false),
+      conv1: convolution(sphere, { stride: 2 }), norm1: norm(true),
+      conv2: convolution(sphere, {}, 4), norm2: norm(false),
     },
     shortcut: new Sequential([convolution(sphere, { kernelSize: 1, stride: 2 }, 5), norm(false)]),
     relu: true,
@@ -74,10 +75,10 @@ describe('Residual', () => {
     expect(lastOperator([convolution(true), norm(true)])).toBe('relu');
   });
 
-  test('calls a forward pass that somebody replaced', () => {
+  test.each(['body', 'norm'])('calls a forward pass that somebody replaced: %s', (replaced) => {
     const block = new Residual({ body: basic(true), relu: true });
     const seen: number[][] = [];
-    const { norm: layer } = block.body.layers;
+    const layer: Layer = replaced === 'body' ? block.body : block.body.layers['norm'];
     const forward = layer.forward.bind(layer);
     layer.forward = (x: Tensor) => {
       seen.push([...x.shape]);
