@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
-import { radiusRange } from '../ops/losses';
+import { marginRange, radiusRange } from '../ops/losses';
 import { AngularHead, type AngularMargin } from './angular';
 import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys } from './head';
@@ -24,7 +24,7 @@ export class ArcFaceLoss extends AngularHead {
     requireKnownKeys('ArcFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
     const { margin = 0.5, scale = 64, ...size } = options;
     super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
-    this.margin = requireNumber('margin', margin, { min: 0, max: Math.PI });
+    this.margin = requireNumber('margin', margin, marginRange('additive-angle'));
   }
 
   protected override marginOptions(): AngularMargin {

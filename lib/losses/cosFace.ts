@@ -1,5 +1,5 @@
 import { requireKnownKeys, requireNumber } from '../errors';
-import { radiusRange } from '../ops/losses';
+import { marginRange, radiusRange } from '../ops/losses';
 import { AngularHead, type AngularMargin } from './angular';
 import { additiveMarginOptions } from './arcFace';
 import { defineLoss } from './definition';
@@ -24,7 +24,7 @@ export class CosFaceLoss extends AngularHead {
     requireKnownKeys('CosFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
     const { margin = 0.35, scale = 64, ...size } = options;
     super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
-    this.margin = requireNumber('margin', margin, { min: 0, max: 2 });
+    this.margin = requireNumber('margin', margin, marginRange('additive-value'));
   }
 
   protected override marginOptions(): AngularMargin {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
+import { marginRange } from '../ops/losses';
 import { AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
 import { type Annealing, annealings, type AnnealingSchedule, annealingSchedule, annealingSchema, lambdaAt } from './annealing';
 import { defineLoss, optionFlags } from './definition';
@@ -54,7 +55,7 @@ export class GASoftmaxLoss extends AngularHead {
     requireKnownKeys('GASoftmaxLoss', options, [...angularKeys, ...marginKeys]);
     super(options);
     const { margin = 4, annealing = defaultAnnealing, annealingStart: start = 0 } = options;
-    this.margin = requireNumber('margin', margin, { min: 1, max: 100, integer: options.operator !== 'linear' });
+    this.margin = requireNumber('margin', margin, marginRange('multiplicative', options.operator));
     this.#schedule = annealingSchedule(annealing);
     this.#start = requireNumber('annealingStart', start, { min: 0 });
     this.atIteration(0);

@@ -33,9 +33,9 @@ export function warnOfHighFloor(loss: string, fixed: FixedScale): void {
   const enough = scaleForFloor(fixed, highestGoodFloor);
   const remedy = enough === null
     ? 'no scale mends that: the margin is too large'
-    : `a scale of ${(Math.ceil(enough * 10) / 10).toString()} lets it fall to ${highestGoodFloor.toString()}`;
+    : `to fall to ${highestGoodFloor.toString()} it takes a scale of ${(Math.ceil(enough * 10) / 10).toString()}`;
   process.emitWarning(
-    `${loss}: with a scale of ${scale.toString()} and ${classes.toString()} classes the loss cannot fall below ${floor.toPrecision(2)}; ${remedy}`,
+    `${loss}: with a scale of ${scale.toString()} and ${classes.toString()} classes, spread evenly, the loss cannot fall below ${floor.toPrecision(2)}; ${remedy}`,
     { type: 'SphereNetWarning', code: 'SPHERENET_SMALL_SCALE' },
   );
 }

@@ -54,8 +54,10 @@ export abstract class FilterRegularizer extends Module {
   readonly coefficient: number;
   readonly exclude: LayerNames;
   readonly include: LayerNames;
-  /** Those that must exist, by the option that names them. */
-  readonly #named: [option: string, names: LayerNames][];
+  /** Those of `exclude` that must exist: none by default. */
+  readonly #excluded: LayerNames;
+  /** Names that must be of layers which are regularised, by the option that has them. */
+  readonly #ofChosen: [option: string, names: LayerNames][] = [];
 
   /** @throws {OptionError} naming the option at fault. */
   protected constructor(name: string, options: FilterRegularizerOptions, coefficient: number, ownKeys: readonly string[] = []) {
@@ -64,7 +66,7 @@ export abstract class FilterRegularizer extends Module {
     this.coefficient = requireNumber('coefficient', options.coefficient ?? coefficient, { min: 0 });
     this.exclude = options.exclude === undefined ? ['shortcut'] : requireNames('exclude', options.exclude);
     this.include = options.include === undefined ? [] : requireNames('include', options.include);
-    this.#named = [['exclude', options.exclude ?? []], ['include', this.include]];
+    this.#excluded = options.exclude ?? [];
   }
 
   /**
@@ -73,9 +75,11 @@ export abstract class FilterRegularizer extends Module {
    */
   forward(filters: Filters): Tensor {
     const all = weightsOf(filters);
-    for (const [option, names] of this.#named) requireLayers(option, names, all);
+    requireLayers('exclude', this.#excluded, all);
+    requireLayers('include', this.include, all);
     const chosen = all.filter((each) => this.#isChosen(each));
     if (chosen.length === 0) throw new OptionError('filters', 'filters hold no SphereConv2d, SphereLinear or weight');
+    for (const [option, names] of this.#ofChosen) requireLayers(option, names, chosen);
     return scale(chosen.map(({ weight, name }) => this.penaltyOf(weight, name)).reduce(add), this.coefficient);
   }
 
@@ -83,9 +87,9 @@ export abstract class FilterRegularizer extends Module {
     return name === null || isNamed(name, this.include) || (isSphere && !isNamed(name, this.exclude));
   }
 
-  /** Makes forward() refuse names that no layer has. */
+  /** Makes forward() refuse names that no regularised layer has. */
   protected requireNamedLayers(option: string, names: LayerNames): void {
-    this.#named.push([option, requireNames(option, names)]);
+    this.#ofChosen.push([option, requireNames(option, names)]);
   }
 
   /** Of one layer, without the coefficient. */
@@ -106,7 +110,7 @@ function requireLayers(option: string, names: LayerNames, weights: readonly Laye
   const layers = weights.flatMap(({ name }) => name ?? []);
   for (const name of names) {
     if (layers.some((layer) => isNamed(layer, [name]))) continue;
-    throw new OptionError(option, `${option} names ${describe(name)}, but the layers with filters are ${layers.join(', ') || 'none'}`);
+    throw new OptionError(option, `${option} names ${describe(name)}, but the layers are ${layers.join(', ') || 'none'}`);
   }
 }
 

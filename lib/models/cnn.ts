@@ -52,7 +52,8 @@ function normalization({ convolution, sphereNorm, batchNorm, relu }: CnnConfig, 
 /**
  * CNN-n or SphereNet-n (paper, §4): three stages of depth / 3 convolutions of 3×3, each followed by BatchNorm and ReLU,
  * 2×2 max pooling after each stage; then `fc`, a convolution over all that is left, as in the authors' code with
- * neither BatchNorm nor ReLU; then the loss. In a SphereNet `fc` is a SphereConv too. No convolution has a bias.
+ * neither BatchNorm nor ReLU; then the loss. In a SphereNet `fc` is a SphereConv too. No convolution has a
+ * bias, but plain ones without BatchNorm.
  * Layers are called `conv1_1`, `norm1_1`, ..., `pool1`, ..., `fc`.
  *
  * SphereConv is itself a normalisation, SphereNorm (paper, §2.5 and §4.4): with `batchNorm: false` alone, with BatchNorm

@@ -142,7 +142,8 @@ function checkOperands(x: Tensor, weight: Tensor, radius: Tensor | null): [batch
   return [batch, classes];
 }
 
-function marginRange(marginFunction: MarginFunction, operator?: AngularOperator): NumberRange {
+/** Of m. @internal */
+export function marginRange(marginFunction: MarginFunction, operator?: AngularOperator): NumberRange {
   switch (marginFunction) {
     case 'multiplicative':
       return { min: 1, max: 100, integer: operator !== 'linear' };

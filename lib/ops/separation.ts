@@ -23,8 +23,8 @@ export interface EnergyOptions {
 /**
  * Minimum hyperspherical energy (MHE; Liu et al., NeurIPS 2018): the mean over all pairs of filters of `|u - v|^-s`, or
  * of `log(1 / |u - v|)` for s = 0, u and v the filters brought to unit length. 1e-4 is added to each squared distance:
- * energy and gradient stay finite where filters are equal. A single filter costs nothing, and so does a zero filter more
- * than its distance of √2 to all others.
+ * energy and gradient stay finite where filters are equal. Without `halfSpace` a single filter costs 0. A zero filter counts
+ * as √2 away from all others.
  * @param weight `[O, ...]`, at least two axes.
  * @returns A scalar.
  * @throws {ShapeError | DTypeError | OptionError} naming the argument at fault.

@@ -4,11 +4,11 @@ import type { ParameterGroup } from './optimizer';
 
 /**
  * The parameters of a module by their weight decay, an L2 penalty that is part of the gradient: first the weights of
- * Conv2d and Linear (and with it the class weights of SoftmaxLoss); then gamma and beta of BatchNorm; then all others,
- * without any: filters on the sphere and angular class weights, whose length does not matter, biases, SphereNorm's
- * coefficients, and curvatures. Groups may be empty.
- * @param options.weightDecay Of the first group, at least 0.
- * @param options.normDecay Of the second group, at least 0. Default 0. In a SphereNet BatchNorm holds the only scales.
+ * Conv2d and Linear (and with it the class weights of SoftmaxLoss); then, where they have one, gamma and beta of
+ * BatchNorm; then all others, without any: filters on the sphere and angular class weights, whose length does not matter,
+ * biases, SphereNorm's coefficients, and curvatures. Groups may be empty.
+ * @param options.weightDecay Of the weights, at least 0.
+ * @param options.normDecay Of gamma and beta, at least 0. Default 0. In a SphereNet BatchNorm holds the only scales.
  * @throws {OptionError} naming the option at fault.
  */
 export function parameterGroups(module: Module, options: { weightDecay: number; normDecay?: number }): ParameterGroup[] {
@@ -19,12 +19,13 @@ export function parameterGroups(module: Module, options: { weightDecay: number; 
   const norms = new Set<Parameter>();
   for (const part of module.modules()) {
     if (part instanceof Conv2d || part instanceof Linear) weights.add(part.weight);
-    else if (part instanceof BatchNorm2d) norms.add(part.gamma).add(part.beta);
+    else if (part instanceof BatchNorm2d && normDecay > 0) norms.add(part.gamma).add(part.beta);
   }
   const others = module.parameters().filter((parameter) => !weights.has(parameter) && !norms.has(parameter));
   return [
     { parameters: [...weights], weightDecay },
-    { parameters: [...norms], weightDecay: normDecay },
+    // None without its decay: the optimizers in checkpoints of before know parameters by their place.
+    ...(normDecay > 0 ? [{ parameters: [...norms], weightDecay: normDecay }] : []),
     { parameters: others, weightDecay: 0 },
   ];
 }

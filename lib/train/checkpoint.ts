@@ -120,7 +120,8 @@ export async function loadModel(path: string): Promise<Classifier> {
 
 /**
  * Copies the weights of a checkpoint into a model for fine-tuning, perhaps with another loss: the features with all their
- * state, and of the head the class weights and whatever has the same name and shape. The run itself starts anew.
+ * state, and of the head the class weights and whatever has the same name and shape, such as a bias or a learned scale. The
+ * run itself starts anew.
  * @param model Of the same network and classes, made with the loss to go on with.
  * @throws {CheckpointError} when the file is damaged, or belongs to another network, naming the key or tensors that
  *   differ; nothing has been changed.
@@ -141,7 +142,8 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
 
 /** Of a config, what has to be the same where another loss goes on with the weights. */
 function withoutLoss(config: object): object {
-  return { ...config, head: undefined, seed: undefined };
+  // Where the size of the images decides a shape, the shapes are compared.
+  return { ...config, head: undefined, seed: undefined, imageSize: undefined };
 }
 
 /** What a head takes from one of a checkpoint: pairs of its own tensor and the saved one. */

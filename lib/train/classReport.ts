@@ -1,3 +1,4 @@
+import { DataError } from '../errors';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Dataset, evaluationLoader } from '../data';
 import type { Classifier } from '../models';
@@ -47,6 +48,8 @@ export async function classReport(model: Classifier, dataset: Dataset, batchSize
     await nextTurn();
   }
   const images = counts.flat().reduce((sum, count) => sum + count, 0);
+  // Not dataset.count: a loader may leave out images that are damaged.
+  if (images === 0) throw new DataError('dataset', `${name} gave no image to evaluate`);
   const correct = counts.reduce((sum, row, label) => sum + row[label], 0);
   const results = classes.map((_, label) => classResult(classes, label, counts[label]));
   return { dataset: name, images, loss: lossSum / images, accuracy: correct / images, classes: results };

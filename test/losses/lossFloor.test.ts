@@ -37,7 +37,7 @@ describe.each([3, 10])('with %d classes', (classes) => {
     expect(warnings).toHaveBeenCalledTimes(1);
     const [message, options] = warnings.mock.calls[0] as unknown as [string, object];
     expect(options).toEqual({ type: 'SphereNetWarning', code: 'SPHERENET_SMALL_SCALE' });
-    const pattern = new RegExp(`^${name}: with a scale of 1 and ${classes} classes the loss cannot fall below ([\\d.]+); a scale of ([\\d.]+) lets`);
+    const pattern = new RegExp(`^${name}: with a scale of 1 and ${classes} classes, spread evenly, the loss cannot fall below ([\\d.]+); to fall to 0.1 it takes a scale of ([\\d.]+)`);
     const [, told, scale] = pattern.exec(message)!;
     expect(Number(told)).toBeCloseTo(floor, 1);
     expect(lossFloor({ classes, scale: Number(scale), gap })).toBeLessThanOrEqual(0.1);

@@ -66,7 +66,7 @@ describe.each(kinds)('%s', (name, make, penalty) => {
     ['a negative coefficient', { coefficient: -1 }, 'coefficient', /at least 0/],
     ['an unknown option', { lambda: 1 }, 'lambda', /no option/],
     ['no list', { exclude: 'fc' }, 'exclude', /a list of names of layers, but got "fc"/],
-    ['a name that no layer has', { exclude: ['conv3'] }, 'exclude', /exclude names "conv3", but the layers with filters are features.conv1, /],
+    ['a name that no layer has', { exclude: ['conv3'] }, 'exclude', /exclude names "conv3", but the layers are features.conv1, /],
     ['the same to include', { include: ['conv3'] }, 'include', /include names "conv3"/],
   ])('refuses %s', (_, options, argument, message) => {
     expectThrown(() => make(options).forward(model), OptionError, argument, message);
@@ -76,9 +76,12 @@ describe.each(kinds)('%s', (name, make, penalty) => {
 test('orthogonality: normalized in the layers named, raw in the others', () => {
   const regularizer = new OrthogonalityRegularizer({ coefficient: 1, normalized: ['fc', 'block'], include: ['head'] });
   const raw = (weight: Tensor) => orthogonality(weight, { normalized: false });
-  const expected = sumOf([conv1.weight, conv2.weight, model.head.classWeights], raw) + sumOf([inner, fc.weight], orthogonality);
+  const directions = (weight: Tensor) => orthogonality(weight, { normalized: true });
+  const expected = sumOf([conv1.weight, conv2.weight, model.head.classWeights], raw) + sumOf([inner, fc.weight], directions);
   expect(regularizer.forward(model).item()).toBeCloseTo(expected, 4);
   expectThrown(() => new OrthogonalityRegularizer({ normalized: ['fd'] }).forward(model), OptionError, 'normalized', /names "fd"/);
+  const leftOut = new OrthogonalityRegularizer({ normalized: ['fc'], exclude: ['fc'] });
+  expectThrown(() => leftOut.forward(model), OptionError, 'normalized', /names "fc"/);
   expectThrown(() => new OrthogonalityRegularizer({ normalized: [1] as never }), OptionError, 'normalized', /a list of names/);
 });
 
