@@ -43,7 +43,7 @@ Examples:
 export function define(command: Command): void {
   command
     .argument('[experiment]', 'a table, figure or lemma of the paper')
-    .addOption(choiceOption('--preset <name>', "mini: ten minutes on two CPU cores; paper: the paper's setting", presetNames, 'mini'))
+    .addOption(choiceOption('--preset <name>', "mini: about ten minutes on two CPU cores; paper: the paper's setting", presetNames, 'mini'))
     .addOption(listOption('--cells <list>', 'cells of the experiment, or all (default: those that tell most)', (_, text) => text))
     .addOption(listOption('--seeds <list>', 'of weights, order and augmentation; one run for each', numberIn({ min: 0, integer: true })))
     .addOption(listOption('--widths <list>', 'filters of the stages', numberIn(atLeastOne)))
@@ -58,6 +58,7 @@ export function define(command: Command): void {
 
 async function run(name: string | undefined, options: PaperCommandOptions, command: Command): Promise<void> {
   if (name === undefined) {
+    refuseOthers(command, ['json'], 'the name of an experiment, which is missing');
     printResult(experiments.map(summaryOf), options.json, listText);
     return;
   }
@@ -94,17 +95,18 @@ async function train(experiment: TrainedExperiment, options: PaperCommandOptions
   if (signal.aborted) process.exitCode = interruptedCode;
 }
 
-async function compute(experiment: ComputedExperiment, options: PaperCommandOptions, command: Command): Promise<void> {
-  const { json, output = join('runs', 'paper', experiment.name) } = options;
+/** Options that would have no effect. @throws {OptionError} naming the first one. */
+function refuseOthers(command: Command, taken: readonly string[], owner: string): void {
   const surplus = command.options.find((option) => {
     const name = option.attributeName();
-    return !['output', 'json'].includes(name) && command.getOptionValueSource(name) === 'cli';
+    return !taken.includes(name) && command.getOptionValueSource(name) === 'cli';
   });
-  if (surplus) {
-    throw new OptionError(
-      surplus.attributeName(), `${surplus.long} belongs to experiments that train; ${experiment.name} takes --output and --json`,
-    );
-  }
+  if (surplus) throw new OptionError(surplus.attributeName(), `${surplus.long} belongs to ${owner}`);
+}
+
+async function compute(experiment: ComputedExperiment, options: PaperCommandOptions, command: Command): Promise<void> {
+  const { json, output = join('runs', 'paper', experiment.name) } = options;
+  refuseOthers(command, ['output', 'json'], `experiments that train; ${experiment.name} takes --output and --json`);
   const computed = experiment.compute();
   await mkdir(output, { recursive: true }).catch((cause: unknown) => {
     throw new DataError('output', `cannot make the output folder ${output}: ${(cause as Error).message}`, { cause });

@@ -5,7 +5,7 @@ import type { CellResult } from './results';
 import type { TrainingConfig } from './trainingRun';
 
 export const presetNames = ['mini', 'paper'] as const;
-/** `paper` is the paper's own setting; `mini` shows the same comparison on two CPU cores in at most ten minutes. */
+/** `paper` is the paper's own setting; `mini` shows the same comparison on two CPU cores in about ten minutes. */
 export type PresetName = (typeof presetNames)[number];
 
 /** One training run of an experiment, but for what all of its cells share. */

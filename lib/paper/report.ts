@@ -6,7 +6,7 @@ import {
   type Table, textTable,
 } from '../report';
 import type { Computed, ComputedExperiment, TrainedExperiment } from './experiment';
-import { type CellResult, logOf, runFolder, type RunResult } from './results';
+import { type CellResult, completed, logOf, runFolder, type RunResult } from './results';
 import type { PaperSetting } from './run';
 
 /** What a run of an experiment found: `summary.json`. */
@@ -71,7 +71,10 @@ function settingLine({ setting: { preset, data, widths, iterations, recipe, imag
   ].join(', ');
 }
 
-function notesOf({ metric, notes = [] }: TrainedExperiment, { cells }: PaperSummary): string[] {
+function notesOf(experiment: TrainedExperiment, summary: PaperSummary): string[] {
+  const { metric, notes = [] } = experiment;
+  const { cells } = summary;
+  const columns = resultTable(experiment, summary).head;
   const several = cells.some(({ runs }) => runs.length > 1);
   const diverged = cells.flatMap(({ name, runs }) =>
     runs.filter((run) => run.diverged).map(({ seed, diverged: why }) => `${name}, seed ${seed}, diverged: ${why}`),
@@ -79,7 +82,9 @@ function notesOf({ metric, notes = [] }: TrainedExperiment, { cells }: PaperSumm
   const [quality, gained] = metric === 'error' ? ['Error rates', 'error'] : ['Accuracies', 'accuracy'];
   return [
     [
-      `${quality} in percent. "difference" is the last ${gained} less the paper's, "gain" the last ${gained} less that of the baseline.`,
+      `${quality} in percent.`,
+      ...(columns.includes('difference') ? [`"difference" is the last ${gained} less the paper's.`] : []),
+      ...(columns.includes('gain') ? [`"gain" is the last ${gained} less that of the baseline, over the seeds that both have finished.`] : []),
       ...(several ? ['Of several seeds: mean ± standard deviation over the runs that are finished.'] : []),
     ].join(' '),
     ...notes,
@@ -94,15 +99,10 @@ interface Column {
 }
 
 /** A column stands only where some cell has a number for it. */
-function resultTable(experiment: TrainedExperiment, { cells }: PaperSummary): Table {
+function resultTable(experiment: TrainedExperiment, { cells, setting }: PaperSummary): Table {
   const several = cells.some(({ runs }) => runs.length > 1);
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
-  const lastOf = (cell: CellResult): number | null => meanOf(cell, 'last', experiment);
-  const gain = (cell: CellResult, value: (cell: CellResult) => number | null | undefined): number | null => {
-    const baseline = cell.baseline === undefined || cell.baseline === cell.name ? undefined : byName.get(cell.baseline);
-    const [own, other] = [value(cell), baseline && value(baseline)];
-    return own == null || other == null ? null : own - other;
-  };
+  const baselineOf = ({ name, baseline }: CellResult) => (baseline === undefined || baseline === name ? undefined : byName.get(baseline));
   const columns: Column[] = Object.keys(cells[0].labels).map((head) => ({
     head, cells: cells.map(({ labels }) => labels[head]), align: 'left',
   }));
@@ -111,16 +111,20 @@ function resultTable(experiment: TrainedExperiment, { cells }: PaperSummary): Ta
     if (optional && values.every((value) => value === null)) return;
     columns.push({ head, cells: values.map((value) => value ?? '–'), align: 'right' });
   };
-  if (several) add('seeds', ({ runs }) => `${runs.filter(({ finished }) => finished).length}/${runs.length}`);
-  add('iterations', (cell) => formatCount(Math.max(...counted(cell).map(({ iteration }) => iteration))));
+  if (several) add('seeds', (cell) => `${completed(cell).length}/${cell.runs.length}`);
+  add('iterations', (cell) => formatCount(Math.max(...shown(cell).map(({ iteration }) => iteration), 0)));
   add('best', (cell) => meanText(cell, 'best', experiment));
   add('last', (cell) => meanText(cell, 'last', experiment));
   add('last top 5', (cell) => meanText(cell, 'lastTop5', experiment), true);
-  add('paper', ({ paper }) => paper?.toFixed(2) ?? null, true);
-  add('difference', (cell) => signed(difference(lastOf(cell), cell.paper)), cells.every(({ paper }) => paper === undefined));
-  add('gain', (cell) => signed(gain(cell, lastOf)), true);
-  add("paper's gain", (cell) => signed(gain(cell, ({ paper }) => paper)), true);
-  add('authors', ({ authors }) => (authors ? `${authors.best.toFixed(2)} / ${authors.last.toFixed(2)}` : null), true);
+  if (setting.data === null) {
+    add('paper', ({ paper }) => paper?.toFixed(2) ?? null, true);
+    if (setting.preset === 'paper') add('difference', (cell) => signed(differenceFromPaper(cell, experiment)), true);
+  }
+  add('gain', (cell) => signed(gainOver(baselineOf(cell), cell, experiment)), true);
+  if (setting.data === null) {
+    add("paper's gain", (cell) => signed(difference(cell.paper, baselineOf(cell)?.paper)), true);
+    add('authors', ({ authors }) => (authors ? `${authors.best.toFixed(2)} / ${authors.last.toFixed(2)}` : null), true);
+  }
   add('training', (cell) => {
     const seconds = cell.runs.reduce((sum, run) => sum + run.seconds, 0);
     return seconds > 0 ? formatDuration(seconds) : null;
@@ -132,27 +136,42 @@ function resultTable(experiment: TrainedExperiment, { cells }: PaperSummary): Ta
   };
 }
 
-/** The runs that the numbers are of: the finished ones; while there is none, all. */
-function counted({ runs }: CellResult): RunResult[] {
-  const finished = runs.filter((run) => run.finished);
-  return finished.length > 0 ? finished : runs;
+/** The runs whose numbers are shown: the completed ones; while there is none, all that have not diverged. */
+function shown(cell: CellResult): RunResult[] {
+  const all = completed(cell);
+  return all.length > 0 ? all : cell.runs.filter(({ diverged }) => diverged === null);
 }
 
 type Measure = 'best' | 'last' | 'lastTop5';
 
 /** In percent, as the experiment reports it. */
-function valuesOf(cell: CellResult, measure: Measure, { metric }: TrainedExperiment): number[] {
-  const shares = counted(cell).map((run) => run[measure]).filter((share) => share !== null);
-  return shares.map((share) => 100 * (metric === 'error' ? 1 - share : share));
+function percentOf(share: number, { metric }: TrainedExperiment): number {
+  return 100 * (metric === 'error' ? 1 - share : share);
 }
 
-export function meanOf(cell: CellResult, measure: Measure, experiment: TrainedExperiment): number | null {
-  const values = valuesOf(cell, measure, experiment);
-  return values.length > 0 ? mean(values) : null;
+function valuesOf(runs: readonly RunResult[], measure: Measure, experiment: TrainedExperiment): number[] {
+  return runs.map((run) => run[measure]).filter((share) => share !== null).map((share) => percentOf(share, experiment));
+}
+
+/** Of completed runs alone: a network half trained is no result. */
+function differenceFromPaper(cell: CellResult, experiment: TrainedExperiment): number | null {
+  const values = valuesOf(completed(cell), 'last', experiment);
+  return values.length > 0 ? difference(mean(values), cell.paper) : null;
+}
+
+/** Over the seeds that both have completed. */
+function gainOver(baseline: CellResult | undefined, cell: CellResult, experiment: TrainedExperiment): number | null {
+  if (!baseline) return null;
+  const others = new Map(completed(baseline).map(({ seed, last }) => [seed, last]));
+  const gains = completed(cell).flatMap(({ seed, last }) => {
+    const other = others.get(seed);
+    return last === null || other == null ? [] : [percentOf(last, experiment) - percentOf(other, experiment)];
+  });
+  return gains.length > 0 ? mean(gains) : null;
 }
 
 function meanText(cell: CellResult, measure: Measure, experiment: TrainedExperiment): string | null {
-  const values = valuesOf(cell, measure, experiment);
+  const values = valuesOf(shown(cell), measure, experiment);
   if (values.length === 0) return null;
   const deviation = values.length > 1 ? ` ± ${standardDeviation(values).toFixed(2)}` : '';
   return `${mean(values).toFixed(2)}${deviation}`;
@@ -168,8 +187,8 @@ function standardDeviation(values: readonly number[]): number {
   return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
 }
 
-function difference(value: number | null, other: number | undefined): number | null {
-  return value === null || other === undefined ? null : value - other;
+function difference(value: number | undefined, other: number | undefined): number | null {
+  return value === undefined || other === undefined ? null : value - other;
 }
 
 function signed(value: number | null): string | null {
@@ -194,31 +213,46 @@ interface Curves {
 }
 
 /** Of the cells that have begun. */
-async function curvesOf({ metric }: TrainedExperiment, { cells }: PaperSummary, folder: string): Promise<Curves[]> {
+async function curvesOf(experiment: TrainedExperiment, { cells }: PaperSummary, folder: string): Promise<Curves[]> {
   const begun = cells.filter(({ runs }) => runs.some(({ iteration }) => iteration > 0));
   return Promise.all(begun.map(async ({ name, labels, panel = '', runs }) => {
-    const logs = await Promise.all(runs.map(({ seed }) => logOf(runFolder(folder, name, seed))));
-    const percent = ([iteration, share]: Point): Point => [iteration, 100 * (metric === 'error' ? 1 - share : share)];
+    // Beside others a run that diverged would only cut their curves short.
+    const lasting = runs.filter(({ diverged }) => diverged === null);
+    const drawn = lasting.length > 0 ? lasting : runs;
+    const logs = await Promise.all(drawn.map(({ seed }) => logOf(runFolder(folder, name, seed))));
+    const percent = ([iteration, share]: Point): Point => [iteration, percentOf(share, experiment)];
     return {
       name: Object.values(labels).join(', '),
       panel,
-      loss: overSeeds(logs.map((log) => binnedMean(logCurve(log, 'train', 'loss'), curvePoints))),
+      loss: binned(overSeeds(logs.map((log) => logCurve(log, 'train', 'loss')))),
       accuracy: overSeeds(logs.map((log) => logCurve(log, 'eval', 'accuracy').map(percent))),
       top5: overSeeds(logs.map((log) => logCurve(log, 'eval', 'top5').map(percent))),
     };
   }));
 }
 
-/** At the iterations that every run which has begun has reached. */
-function overSeeds(curves: readonly (readonly Point[])[]): Curve {
+/** At the iterations that every run which has begun has reached. @internal */
+export function overSeeds(curves: readonly (readonly Point[])[]): Curve {
   const begun = curves.filter((curve) => curve.length > 0);
   if (begun.length < 2) return { points: [...(begun[0] ?? [])] };
-  const length = Math.min(...begun.map((curve) => curve.length));
-  const at = Array.from({ length }, (_, i) => ({ x: begun[0][i][0], values: begun.map((curve) => curve[i][1]) }));
+  const [first, ...others] = begun.map((curve) => new Map(curve));
+  const at = [...first].flatMap(([x, value]) => {
+    const values = [value, ...others.flatMap((curve) => curve.get(x) ?? [])];
+    return values.length === begun.length ? [{ x, values }] : [];
+  });
   return {
     points: at.map(({ x, values }): Point => [x, mean(values)]),
     band: at.map(({ x, values }): BandPoint => [x, Math.min(...values), Math.max(...values)]),
   };
+}
+
+/** A curve of fewer points. */
+function binned({ points, band }: Curve): Curve {
+  const means = binnedMean(points, curvePoints);
+  if (!band) return { points: means };
+  const lows = binnedMean(band.map(([x, low]): Point => [x, low]), curvePoints);
+  const highs = binnedMean(band.map(([x, , high]): Point => [x, high]), curvePoints);
+  return { points: means, band: means.map(([x], i): BandPoint => [x, lows[i][1], highs[i][1]]) };
 }
 
 /** A pair of charts for each panel of the experiment, and for every few cells of it. */

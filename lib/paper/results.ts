@@ -71,7 +71,7 @@ async function readRun(folder: string, seed: number): Promise<RunResult> {
   };
 }
 
-/** Accuracies in percent at the end of the finished runs. */
-export function finalAccuracies({ runs }: CellResult): number[] {
-  return runs.flatMap(({ finished, last }) => (finished && last !== null ? [100 * last] : []));
+/** The runs that took all their steps. */
+export function completed({ runs }: CellResult): RunResult[] {
+  return runs.filter(({ finished, diverged }) => finished && diverged === null);
 }

@@ -90,8 +90,10 @@ export interface PaperSetting {
 
 /** Evaluations of a training run at most; of 64,000 steps every thousandth. */
 const evaluations = 64;
-/** Two evaluations are at least so many steps apart that they cost about a fifth of the training. */
-const testImagesAStep = 80;
+/** Between two evaluations, for each test image: they cost about a fifth of the training. */
+const trainingImages = 1.6;
+/** Images at once; batches of the training may be small. */
+const evaluationBatch = 128;
 /** Lost at most when the process is killed. */
 const checkpointEvery = 500;
 /** Milliseconds for tables and charts. */
@@ -112,9 +114,12 @@ export async function runPaper(options: PaperOptions): Promise<PaperSummary> {
   const seeds = [...new Set(options.seeds ?? preset.seeds)];
   const setting = settingOf(options, preset, cells, device);
   for (const cell of cells) requireNetwork(cell, setting);
-  await claim(join(output, 'setting.json'), setting, output);
+  const settingFile = join(output, 'setting.json');
+  if (existsSync(settingFile)) await claim(settingFile, setting, output);
   const run = new Run(options, setting, seeds, await readResults(cells, seeds, output));
   await run.loadData(cells);
+  // Not before: a run that could not begin has no folder.
+  await claim(settingFile, setting, output);
   for (const seed of seeds) {
     for (const cell of cells) {
       if (!run.stopped) await run.train(cell, seed);
@@ -222,11 +227,12 @@ class Run {
     await claim(join(folder, 'config.json'), { dataset: this.#datasetOf(cell), ...config }, output);
     if (this.#finished.has(folder)) return;
     const { train, test } = await this.#dataOf(cell);
+    await claim(join(folder, 'data.json'), { train: describeData(train), test: describeData(test) }, output);
     const network = this.#seeds.length > 1 ? `${cell.name}, seed ${seed}` : cell.name;
     const checkpoint = checkpointOf(folder);
     const { trainer, dispose } = prepareTraining(config, { train, test }, {
-      evalLoader: evaluationLoader(test, config.batchSize),
-      evalEvery: Math.max(Math.ceil(iterations / evaluations), Math.ceil(test.count / testImagesAStep)),
+      evalLoader: evaluationLoader(test, evaluationBatch),
+      evalEvery: Math.max(Math.ceil(iterations / evaluations), Math.ceil((trainingImages * test.count) / config.batchSize)),
       checkpointEvery,
       output: folder,
       resume: existsSync(checkpoint) ? checkpoint : undefined,
@@ -271,6 +277,9 @@ class Run {
     this.#data.set(name, splits);
     const { train, test } = await splits;
     const { images, testImages } = this.#setting;
+    if (cell.images !== undefined && cell.images > train.count) {
+      throw new DataError('images', `cell ${cell.name} trains on ${cell.images} images, but ${train.name} has ${train.count}`);
+    }
     return { train: firstImages(train, cell.images ?? images), test: firstImages(test, testImages) };
   }
 
@@ -295,6 +304,11 @@ class Run {
       },
     };
   }
+}
+
+/** What two data sets of one name can differ in. */
+function describeData({ name, count, height, width, channels, classes }: Dataset): object {
+  return { name, images: count, height, width, channels, classes: classes.length };
 }
 
 function firstImages(dataset: Dataset, count: number | null): Dataset {

@@ -72,20 +72,31 @@ test('the cells have the numbers of the paper', () => {
 });
 
 const data = { train: toyImages('toy train', 128), test: toyImages('toy test', 20) };
-const shortRun = (name: string, options: Pick<PaperOptions, 'cells' | 'widths'>) => runPaper({
-  experiment: requireExperiment(name) as TrainedExperiment, preset: 'mini', seeds: [0], iterations: 2, output: folder,
+const shortRun = (
+  name: string, options: Pick<PaperOptions, 'cells' | 'widths'>, experiment = requireExperiment(name) as TrainedExperiment,
+) => runPaper({
+  experiment, preset: 'mini', seeds: [0], iterations: 2, output: folder,
   load: () => Promise.resolve(data), ...options,
 });
 
 // Of each experiment that has something of its own.
 test.each<[string, string[], string]>([
   ['fig4', ['sigmoid-0.3', 'learned'], 'Learned k after 2 iterations'],
-  ['datasize', ['cnn-1000', 'spherenet-1000'], 'Training images'],
   ['fig3a', ['resnet/cifar10+', 'sphereresnet/cifar10+'], 'SphereResNet-32'],
   ['fig5', ['batchnorm/4', 'spherenorm/4', 'rescaled/4', 'both/4'], 'Accuracy on test images, batch 4'],
 ])('%s: a short run of %j leaves its charts', async (name, cells, text) => {
   await shortRun(name, { cells, widths: [2, 3, 4] });
   expect(await readFile(join(folder, 'curves.svg'), 'utf8')).toContain(text);
+});
+
+test('datasize draws accuracy over the number of images, and refuses a data set that has fewer', async () => {
+  const experiment = requireExperiment('datasize') as TrainedExperiment;
+  const few = experiment.presets.mini.cells.map((cell) => ({ ...cell, images: 128 }));
+  const presets = { ...experiment.presets, mini: { ...experiment.presets.mini, cells: few } };
+  await shortRun('datasize', { cells: ['cnn-1000', 'spherenet-1000'], widths: [2, 3, 4] }, { ...experiment, presets });
+  expect(await readFile(join(folder, 'curves.svg'), 'utf8')).toContain('Training images');
+  const tooMany = shortRun('datasize', { cells: ['cnn-2500'], widths: [2, 3, 4] });
+  await expect(tooMany).rejects.toThrow('cell cnn-2500 trains on 2500 images, but toy train has 128');
 });
 
 test('fig6 makes a folder of images where there is none, and reports errors', async () => {

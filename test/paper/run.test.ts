@@ -73,12 +73,14 @@ test('a run leaves a table, curves, and log, checkpoint and setting of every cel
   expect((await readdir(run)).sort()).toEqual([
     'curves.png', 'curves.svg', 'original', 'report.md', 'setting.json', 'sigmoid', 'summary.json',
   ]);
-  expect((await readdir(join(run, cells[0].name, 'seed-1'))).sort()).toEqual(['config.json', 'last.safetensors', 'log.jsonl']);
+  expect((await readdir(join(run, cells[0].name, 'seed-1'))).sort()).toEqual([
+    'config.json', 'data.json', 'last.safetensors', 'log.jsonl',
+  ]);
   expect(JSON.parse(await readFile(join(run, 'summary.json'), 'utf8'))).toEqual(JSON.parse(JSON.stringify(summary)));
 
   const [plain, sphere] = summary.cells.map(({ runs: [{ last }] }) => 100 * last!);
   const sign = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(2)}`;
-  const row = `| 92.00 | ${sign(sphere - 92)} | ${sign(sphere - plain)} | +1.50 |`;
+  const row = `| 92.00 | ${sign(sphere - plain)} | +1.50 |`;
   expect(await readFile(join(run, 'report.md'), 'utf8')).toContain(row);
   expect(paperText(toy, summary)).toMatch(/^Original Conv +Softmax +10 .* 90\.50 /m);
 });
@@ -138,7 +140,7 @@ test('cells that are finished are skipped, others can be added', async () => {
 test('a run whose deadline is near stops with a checkpoint and a report without numbers that were not run', async () => {
   const summary = await runPaper({ ...options('run'), deadline: performance.now() + 1000 });
   expect(standings(summary)).toEqual([[false, 1], [false, 0]]);
-  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Sigmoid .*\| 0 \| – \| – \| 92\.00 \| – \| \+1\.50 \| – \|$/m);
+  expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toMatch(/^\| Sigmoid .*\| 0 \| – \| – \| 92\.00 \| \+1\.50 \| – \|$/m);
 });
 
 test('a preset has its own cells, training images and test images; data, widths and iterations can be replaced', async () => {
@@ -168,6 +170,15 @@ test('a run that diverges is reported, and the others go on', async () => {
   expect(summary.cells[1].runs[0]).toMatchObject({ finished: true, diverged: null, iteration: 4 });
   expect(await readFile(join(folder, 'run', 'report.md'), 'utf8')).toContain('original/softmax, seed 1, diverged: ');
   expect(await runPaper({ ...options('run'), experiment })).toEqual(summary);
+});
+
+test('a cell is not resumed on other images of the same name, and a run that could not begin claims no folder', async () => {
+  const half = { ...options('run'), cells: [cells[0].name], deadline: performance.now() + 1000 };
+  await runPaper(half);
+  const others = { train: toyImages('toy train', 300), test: data.test };
+  await expect(runPaper({ ...half, deadline: undefined, load: () => Promise.resolve(others) })).rejects.toThrow(/data\.json/);
+  await expect(runPaper({ ...options('none'), load: () => Promise.reject(new Error('no such images')) })).rejects.toThrow('no such images');
+  expect(await readdir(folder)).toEqual(['run']);
 });
 
 test('an output folder of another setting is refused, naming what differs', async () => {

@@ -1,7 +1,7 @@
 import type { Panel, Point } from '../../report';
 import type { Cell, TrainedExperiment } from '../experiment';
 import { operators, softmax } from '../operators';
-import { type CellResult, finalAccuracies } from '../results';
+import { type CellResult, completed } from '../results';
 
 const sizes = [1000, 2500, 5000, 10_000, 25_000, 50_000];
 const networks = { cnn: { title: 'CNN-9', operator: 'original' }, spherenet: { title: 'SphereNet-9', operator: 'sigmoid-0.3' } } as const;
@@ -23,7 +23,7 @@ function charts(results: readonly CellResult[]): Promise<Panel[]> {
   const series = Object.values(networks).map(({ title }) => {
     const finals = results
       .filter(({ labels }) => labels['network'] === title)
-      .map((cell) => ({ images: cell.images!, values: finalAccuracies(cell) }))
+      .map((cell) => ({ images: cell.images!, values: completed(cell).flatMap(({ last }) => (last === null ? [] : [100 * last])) }))
       .filter(({ values }) => values.length > 0);
     return {
       name: title,
@@ -40,7 +40,7 @@ export const datasize: TrainedExperiment = {
   kind: 'trained',
   name: 'datasize',
   title: 'Accuracy against the number of training images',
-  shows: 'Not in the paper. SphereNet-9 (sigmoid 0.3) and plain CNN-9 on parts of CIFAR-10: angles pay most where images are few.',
+  shows: 'Not in the paper. SphereNet-9 (sigmoid 0.3) and plain CNN-9 on parts of CIFAR-10: do angles pay most where images are few?',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: { cells, widths: [16, 32, 48], iterations: 800, seeds: [0], minutes: 8 },

@@ -21,7 +21,7 @@ export const fig3a: TrainedExperiment = {
   kind: 'trained',
   name: 'fig3a',
   title: 'Figure 3(a): convergence of ResNet-32 and SphereResNet-32',
-  shows: 'ResNet-32 and SphereResNet-32 (sigmoid 0.3) with softmax, on CIFAR-10 and CIFAR-10+: the SphereResNet learns faster.',
+  shows: 'ResNet-32 and SphereResNet-32 (sigmoid 0.3) with softmax, on CIFAR-10 and CIFAR-10+. In the paper the SphereResNet learns faster.',
   presets: {
     paper: { cells, widths: [16, 32, 64], iterations: 64_000, seeds: [0] },
     mini: { cells, widths: [8, 16, 32], iterations: 800, seeds: [0, 1], images: 10_000, testImages: 5000, minutes: 6 },

@@ -24,7 +24,7 @@ export const fig3b: TrainedExperiment = {
   kind: 'trained',
   name: 'fig3b',
   title: 'Figure 3(b): convergence of CNN-9 and SphereNet-9',
-  shows: 'Plain CNN-9 and SphereNet-9 with softmax on CIFAR-10, with and without orthogonality: SphereNets learn faster and end higher.',
+  shows: 'Plain CNN-9 and SphereNet-9 with softmax on CIFAR-10, with and without orthogonality. In the paper SphereNets learn faster and end higher.',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: { cells, widths: [16, 32, 48], iterations: 700, seeds: [0, 1, 2], images: 10_000, minutes: 8 },

@@ -19,7 +19,7 @@ export const fig3c: TrainedExperiment = {
   kind: 'trained',
   name: 'fig3c',
   title: 'Figure 3(c): width',
-  shows: 'CNN-9 and SphereNet-9 of four widths on CIFAR-10: the wider they are, the more a SphereNet is ahead.',
+  shows: 'CNN-9 and SphereNet-9 of several widths on CIFAR-10. In the paper a SphereNet is the more ahead, the wider it is.',
   presets: {
     paper: { cells: cellsOf([[16, 32, 48], [64, 96, 128], [128, 192, 256], [256, 384, 512]]), iterations: 64_000, seeds: [0] },
     mini: { cells: cellsOf([[8, 16, 24], [16, 32, 48], [32, 48, 64]]), iterations: 800, seeds: [0, 1], images: 10_000, minutes: 9 },

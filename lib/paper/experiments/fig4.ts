@@ -63,7 +63,7 @@ export const fig4: TrainedExperiment = {
   kind: 'trained',
   name: 'fig4',
   title: 'Figure 4: the learned k',
-  shows: 'SphereNet-9 whose sigmoids learn their k: each layer ends with another distribution of k.',
+  shows: 'SphereNet-9 whose sigmoids learn their k, and the histogram of k in each layer. In the paper each layer has its own.',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: { cells, widths: [32, 48, 64], iterations: 1200, seeds: [0, 1], images: 10_000, minutes: 8 },

@@ -69,7 +69,7 @@ export const table1: TrainedExperiment = {
   kind: 'trained',
   name: 'table1',
   title: 'Table 1: operators and losses',
-  shows: 'CNN-9 on CIFAR-10 with every operator and loss: SphereConvs end above the plain convolution, margins above the rest.',
+  shows: 'CNN-9 on CIFAR-10 with every operator and loss. In the paper SphereConvs end above the plain convolution, and margins above the rest.',
   presets: {
     paper: { cells, chosen, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: { cells, chosen, widths: [16, 32, 48], iterations: 700, seeds: [0, 1, 2], images: 10_000, minutes: 8 },

@@ -36,7 +36,7 @@ export const table2: TrainedExperiment = {
   kind: 'trained',
   name: 'table2',
   title: 'Table 2: depth, and ResNet-32',
-  shows: 'CNNs of 3 to 60 layers and ResNet-32 on CIFAR-10 with every operator: SphereConvs end above the plain convolution in each.',
+  shows: 'CNNs of 3 to 60 layers and ResNet-32 on CIFAR-10 with every operator. In the paper SphereConvs end above the plain convolution in each.',
   presets: {
     paper: { cells: cellsOf([16, 32, 64]), widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: {

@@ -18,7 +18,7 @@ export const table3: TrainedExperiment = {
   kind: 'trained',
   name: 'table3',
   title: 'Table 3: without ReLU',
-  shows: 'CNN-18 on CIFAR-10 without ReLU: SphereConvs, which are not linear, lose far less than plain convolutions.',
+  shows: 'CNN-18 on CIFAR-10 without ReLU. In the paper SphereConvs, which are not linear, lose far less than plain convolutions.',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: {

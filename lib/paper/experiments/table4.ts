@@ -47,7 +47,7 @@ export const table4: TrainedExperiment = {
   kind: 'trained',
   name: 'table4',
   title: 'Table 4: ResNet-32 on CIFAR-10+ and CIFAR-100',
-  shows: 'ResNet-32 with full augmentation: every SphereResNet-32 ends above the plain one, with GA-Softmax highest.',
+  shows: 'ResNet-32 with full augmentation. In the paper every SphereResNet-32 ends above the plain one, that with GA-Softmax highest.',
   presets: {
     paper: { cells, chosen, widths: [16, 32, 64], iterations: 64_000, seeds: [0] },
     mini: { cells, chosen, widths: [8, 16, 32], iterations: 1000, seeds: [0], images: 10_000, testImages: 5000, minutes: 5 },
