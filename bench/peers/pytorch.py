@@ -53,6 +53,8 @@ def sphere_conv2d(x, w, stride, padding, operator, k, box):
 def angular(cosine, operator, k):
     if operator == "cosine":
         return cosine
+    if operator == "square":
+        return cosine * cosine.abs()
     angle = torch.asin(cosine.clamp(POLE - 1, 1 - POLE))  # pi/2 - theta
     if operator == "linear":
         return angle * (2 / math.pi)
@@ -406,6 +408,8 @@ def by_definition(x, w, stride, padding, operator, k):
         y = 1 - 2 * theta / math.pi
     elif operator == "cosine":
         y = torch.cos(theta)
+    elif operator == "square":
+        y = torch.cos(theta) * torch.cos(theta).abs()
     else:
         scale = (1 + math.exp(-math.pi / (2 * k))) / (1 - math.exp(-math.pi / (2 * k)))
         power = torch.exp(theta / k - math.pi / (2 * k))
@@ -417,7 +421,7 @@ def by_definition(x, w, stride, padding, operator, k):
 def self_check():
     worst = 0
     for kernel, stride, padding in [(3, 1, 1), (3, 2, 1), (1, 2, 0), (4, 1, 0)]:
-        for operator in ["linear", "cosine", "sigmoid"]:
+        for operator in ["linear", "cosine", "sigmoid", "square"]:
             for box in BOXES:
                 for dtype, limit in [(torch.float64, 1e-9), (torch.float32, 1e-4)]:
                     error = difference(kernel, stride, padding, operator, box, dtype)
