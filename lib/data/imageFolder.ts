@@ -156,7 +156,9 @@ async function classesIn(root: string): Promise<ClassFiles[]> {
 /** Adds the files in `path`, which is below `root`, and in its folders. `visited` keeps a link to a parent from going round. */
 async function collect(root: string, path: string, into: ClassFiles, visited: Set<string>): Promise<void> {
   const folder = join(root, path);
-  const real = await realpath(folder);
+  const real = await realpath(folder).catch((cause: unknown) => {
+    throw new DataError(folder, `cannot read the folder ${folder}: ${(cause as Error).message}`, { cause });
+  });
   if (visited.has(real)) return;
   visited.add(real);
   for (const { name, isFolder } of await entriesOf(folder)) {

@@ -103,6 +103,11 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
     }
   }
 
+  override close(): void {
+    super.close();
+    this.#spare.length = 0;
+  }
+
   /** Writes the image of a position in the batch, or the one that takes its place, to `pixels`; null where there is none. */
   async #square(request: BatchRequest, position: number, decode: ImageDecoder, pixels: Uint8Array): Promise<Square | null> {
     const { iteration, signal } = request;

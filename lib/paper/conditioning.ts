@@ -83,7 +83,8 @@ function columnsOf(objective: Objective, u: Matrix, v: Matrix, c: number): numbe
 function singularValues(columns: number[][]): number[] {
   // A column that is zero up to rounding has no direction: it would be rotated for ever.
   const zero = (1e-14 * Math.max(...columns.map(norm))) ** 2;
-  for (let rotated = true; rotated;) {
+  // Ten sweeps do; more are only rounding.
+  for (let sweep = 0, rotated = true; rotated && sweep < 60; sweep++) {
     rotated = false;
     for (let p = 0; p < columns.length; p++) {
       for (let q = p + 1; q < columns.length; q++) {
