@@ -62,9 +62,9 @@ function build(name, command) {
   return step(name, command, 0);
 }
 
-async function jest(name, args, extraEnv = {}) {
+async function jest(name, args, extraEnv = {}, limit = minutes) {
   title(name);
-  record(name, await runJest(root, [process.execPath], args, { env: { ...env, ...extraEnv }, minutes }));
+  record(name, await runJest(root, [process.execPath], args, { env: { ...env, ...extraEnv }, minutes: limit }));
 }
 
 function kernelReport() {
@@ -105,7 +105,7 @@ async function emulatedTests(args) {
 async function sanitizedTests(args) {
   if (!(await buildAddon('build with sanitizers', '--sanitized'))) return;
   const sanitized = { ...onCuda(path.join(root, 'build', 'sanitized')), ...underSanitizers() };
-  await jest('jest under the sanitizers', ['--runInBand', '--testTimeout=600000', ...args], sanitized);
+  await jest('jest under the sanitizers', ['--runInBand', '--testTimeout=600000', ...args], sanitized, 35);
 }
 
 function printSum() {

@@ -55,43 +55,45 @@ const margins = (operator: AngularOperator) => (operator === 'linear' ? [1, 1.5,
 
 describe.each(angularOperators)('angular softmax, %s', (operator) => {
   const labels = randomLabels(8, 4, 1);
+  // Finite differences are many forward passes.
+  const few = randomLabels(4, 4, 1);
   const lossWith = (options: AngularSoftmaxOptions) => (x: Tensor, w: Tensor) =>
-    scale(angularSoftmax(x, w, labels, { operator, ...options }).loss, 0.7);
+    scale(angularSoftmax(x, w, few, { operator, ...options }).loss, 0.7);
 
   describe.each(margins(operator))('margin %p', (margin) => {
-    test.each([0, 5, 100])('gradients with annealing %p', (annealing) => {
-      expectGradients(lossWith({ margin, annealing }), random([8, 5], 2), random([4, 5], 3));
+    test.each([0, 5])('gradients with annealing %p', (annealing) => {
+      expectGradients(lossWith({ margin, annealing }), random([4, 5], 2), random([4, 5], 3));
     });
 
     test('gradients with a radius', () => {
-      expectGradients(lossWith({ margin, radius: 4 }), random([8, 5], 2), random([4, 5], 3));
+      expectGradients(lossWith({ margin, radius: 4 }), random([4, 5], 2), random([4, 5], 3));
     });
   });
 
   test('gradients with a learned radius, also of the features alone', () => {
     const radius = tensor([4], [1], { dtype: 'f64', requiresGrad: true });
     const loss = (x: Tensor, w: Tensor, r: Tensor) => lossWith({ margin: 2, radius: r })(x, w);
-    expectGradients(loss, random([8, 5], 2), random([4, 5], 3), radius);
+    expectGradients(loss, random([4, 5], 2), random([4, 5], 3), radius);
     radius.requiresGrad = false;
     radius.grad = null;
-    expectGradients((x) => loss(x, random([4, 5], 3), radius), random([8, 5], 2));
+    expectGradients((x) => loss(x, random([4, 5], 3), radius), random([4, 5], 2));
     expect(radius.grad).toBeNull();
-    const [x, w] = [random([8, 5], 2), random([4, 5], 3)];
+    const [x, w] = [random([4, 5], 2), random([4, 5], 3)];
     expect(angularLogits(x, w, { operator, radius }).data()).toEqual(angularLogits(x, w, { operator, radius: 4 }).data());
   });
 
   if (operator === 'sigmoid') {
     test.each([0.1, 0.7])('gradients with k %p', (k) => {
-      expectGradients(lossWith({ k, margin: 2 }), random([8, 5], 2), random([4, 5], 3));
+      expectGradients(lossWith({ k, margin: 2 }), random([4, 5], 2), random([4, 5], 3));
     });
   }
 
   test('gradients only for what requires one', () => {
-    const [x, w] = [random([8, 5], 2), random([4, 5], 3)];
+    const [x, w] = [random([4, 5], 2), random([4, 5], 3)];
     w.requiresGrad = false;
     lossWith({ margin: 2 })(x, w).backward();
     expect(w.grad).toBeNull();
-    expect(x.grad!.shape).toEqual([8, 5]);
+    expect(x.grad!.shape).toEqual([4, 5]);
   });
 
   test.each(['f32', 'f64'] as const)('logits and theta in %s: without margin and off the tape', (dtype) => {
@@ -196,7 +198,8 @@ function measured(operator: AngularOperator, theta: number, options: AngularSoft
 describe.each(angularOperators.flatMap((operator) => [...margins(operator), 5].map((m) => [operator, m] as const)))(
   'g_m of %s with m = %p',
   (operator, m) => {
-    const steps = 1000;
+    // annealedMargins.test.ts has a finer grid, many angles a call.
+    const steps = 120;
     const angles = Array.from({ length: steps + 1 }, (_, i) => (i * Math.PI) / steps);
     const values = angles.map((theta) => measured(operator, theta, { margin: m }));
 
@@ -249,18 +252,18 @@ describe.each(angularOperators)('additive margins of %s', (operator) => {
     }
   });
 
-  const labels = randomLabels(8, 4, 1);
+  const labels = randomLabels(4, 4, 1);
   test.each<AngularSoftmaxOptions>([
     { marginFunction: 'additive-angle', margin: 0.5, radius: 4 },
     { marginFunction: 'additive-angle', margin: 2.5, annealing: 3 },
     { marginFunction: 'additive-value', margin: 0.35, radius: 4 },
     { marginFunction: 'additive-value', margin: 1.5 },
   ])('gradients with %p', (options) => {
-    expectGradients((x, w) => angularSoftmax(x, w, labels, { operator, ...options }).loss, random([8, 5], 2), random([4, 5], 3));
+    expectGradients((x, w) => angularSoftmax(x, w, labels, { operator, ...options }).loss, random([4, 5], 2), random([4, 5], 3));
   });
 
   test('no margin by default', () => {
-    const [x, w] = [random([8, 5], 2, 'f32'), random([4, 5], 3, 'f32')];
+    const [x, w] = [random([4, 5], 2, 'f32'), random([4, 5], 3, 'f32')];
     const lossOf = (options: AngularSoftmaxOptions) => angularSoftmax(x, w, labels, { operator, ...options }).loss.item();
     for (const marginFunction of marginFunctions) expect(lossOf({ marginFunction })).toBeCloseTo(lossOf({}), 6);
   });
