@@ -15,8 +15,8 @@ bool winograd_allowed() {
   return asked == nullptr || std::strcmp(asked, "off") != 0;
 }
 
-// On NHWC images of fewer channels than a vector has (8 with AVX2, where it was seen; 16 with AVX-512), oneDNN 2.6 writes
-// beyond its workspace in the gradient of 1x1 filters with a stride.
+// On NHWC images of fewer channels than a vector has (8 with AVX2, where it was seen; 16 with AVX-512), oneDNN 2.6
+// writes beyond its workspace in the gradient of 1x1 filters with a stride.
 bool needs_blocks(const ConvolutionShape& s) {
   constexpr std::int64_t widest_vector = 16;
   const ConvGeometry& g = s.geometry;
