@@ -77,7 +77,7 @@ export function requireNumber(name: string, value: unknown, range: NumberRange =
  * Returns `value` when it is one of `allowed`.
  * @throws {OptionError} otherwise, listing the choices.
  */
-export function requireOneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
+export function requireOneOf<T extends string | number>(name: string, value: unknown, allowed: readonly T[]): T {
   if (allowed.includes(value as T)) return value as T;
   throw new OptionError(name, `${name} must be one of ${allowed.map(describe).join(', ')}, but got ${describe(value)}`);
 }

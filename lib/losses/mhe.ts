@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { requireOneOf } from '../errors';
 import { type EnergyOptions, type EnergyPower, energyPowers, hypersphericalEnergy } from '../ops';
 import { requireBoolean } from '../ops/checks';
-import { requirePower } from '../ops/separation';
 import type { Tensor } from '../tensor';
 import { defineRegularizer, optionFlags } from './definition';
 import { FilterRegularizer, type FilterRegularizerOptions, filterRegularizerOptions } from './regularizer';
@@ -19,7 +19,7 @@ export class MheRegularizer extends FilterRegularizer {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: MheOptions = {}) {
     super('MheRegularizer', options, 1, ['power', 'halfSpace']);
-    this.power = requirePower(options.power ?? 2);
+    this.power = requireOneOf('power', options.power ?? 2, energyPowers);
     this.halfSpace = requireBoolean('halfSpace', options.halfSpace ?? false);
   }
 

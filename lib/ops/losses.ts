@@ -5,8 +5,8 @@ import { checkedReader, dynamicScalar, type DynamicScalar } from '../graph';
 import { codeOf, native, packer } from '../native';
 import { Tensor, tidy } from '../tensor';
 import { requireAlike, requireBoolean, requireFloat, requireLabels, requireRank, requireShape } from './checks';
-import { scaledBy } from './elementwise';
 import { linearOutputShape } from './linear';
+import { scalarLoss } from './scalarLoss';
 import { type AngularOperator, defaultNormGuard, sphereArguments } from './sphereConv2d';
 
 /**
@@ -21,13 +21,16 @@ import { type AngularOperator, defaultNormGuard, sphereArguments } from './spher
 export function softmaxCrossEntropy(logits: Tensor, labels: Tensor, options: { labelSmoothing?: number } = {}): Tensor {
   requireKnownKeys('softmaxCrossEntropy', options, ['labelSmoothing']);
   const labelSmoothing = requireNumber('labelSmoothing', options.labelSmoothing ?? 0, { min: 0, below: 1 });
+  requireLogits(logits, labels);
+  return scalarLoss('softmaxCrossEntropy', logits, (loss, gradient) => {
+    native.softmaxCrossEntropy(logits.handle, labels.handle, labelSmoothing, loss, gradient);
+  });
+}
+
+function requireLogits(logits: Tensor, labels: Tensor): void {
   requireFloat('logits', logits);
   requireRank('logits', logits, 2, '[N, classes]');
   requireLabels(labels, logits.shape[0], logits.shape[1], ['logits', logits]);
-  const loss = logits.newEmpty([]);
-  const gradient = logits.newEmpty();
-  native.softmaxCrossEntropy(logits.handle, labels.handle, labelSmoothing, loss.handle, gradient.handle);
-  return record('softmaxCrossEntropy', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
 }
 
 export interface MultiMarginOptions {
@@ -48,13 +51,10 @@ export interface MultiMarginOptions {
 export function multiMargin(logits: Tensor, labels: Tensor, options: MultiMarginOptions = {}): Tensor {
   requireKnownKeys('multiMargin', options, ['margin', 'squared']);
   const { margin, squared } = checkMultiMargin(options);
-  requireFloat('logits', logits);
-  requireRank('logits', logits, 2, '[N, classes]');
-  requireLabels(labels, logits.shape[0], logits.shape[1], ['logits', logits]);
-  const loss = logits.newEmpty([]);
-  const gradient = logits.newEmpty();
-  native.multiMargin(logits.handle, labels.handle, margin, squared, loss.handle, gradient.handle);
-  return record('multiMargin', loss, [logits], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+  requireLogits(logits, labels);
+  return scalarLoss('multiMargin', logits, (loss, gradient) => {
+    native.multiMargin(logits.handle, labels.handle, margin, squared, loss, gradient);
+  });
 }
 
 /** With the defaults filled in. @throws {OptionError} naming the option at fault. */

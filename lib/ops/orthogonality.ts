@@ -1,9 +1,8 @@
-import { record } from '../autograd';
 import { requireKnownKeys } from '../errors';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
 import { requireBoolean, requireFilters } from './checks';
-import { scaledBy } from './elementwise';
+import { scalarLoss } from './scalarLoss';
 import { defaultNormGuard } from './sphereConv2d';
 
 /**
@@ -18,8 +17,7 @@ export function orthogonality(weight: Tensor, options: { normalized?: boolean } 
   requireKnownKeys('orthogonality', options, ['normalized']);
   const normalized = requireBoolean('normalized', options.normalized ?? false);
   requireFilters('weight', weight);
-  const loss = weight.newEmpty([]);
-  const gradient = weight.newEmpty();
-  native.orthogonality(weight.handle, normalized, defaultNormGuard.eps, loss.handle, gradient.handle);
-  return record('orthogonality', loss, [weight], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+  return scalarLoss('orthogonality', weight, (loss, gradient) => {
+    native.orthogonality(weight.handle, normalized, defaultNormGuard.eps, loss, gradient);
+  });
 }

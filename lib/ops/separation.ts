@@ -1,9 +1,8 @@
-import { record } from '../autograd';
-import { OptionError, describe, requireKnownKeys } from '../errors';
+import { requireKnownKeys, requireOneOf } from '../errors';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
 import { requireBoolean, requireFilters } from './checks';
-import { scaledBy } from './elementwise';
+import { scalarLoss } from './scalarLoss';
 import { defaultNormGuard } from './sphereConv2d';
 
 /** s of the energy |u - v|^-s between two unit vectors; 0 stands for log(1 / |u - v|). */
@@ -31,19 +30,12 @@ export interface EnergyOptions {
  */
 export function hypersphericalEnergy(weight: Tensor, options: EnergyOptions = {}): Tensor {
   requireKnownKeys('hypersphericalEnergy', options, ['power', 'halfSpace']);
-  const power = requirePower(options.power ?? 2);
+  const power = requireOneOf('power', options.power ?? 2, energyPowers);
   const halfSpace = requireBoolean('halfSpace', options.halfSpace ?? false);
   requireFilters('weight', weight);
-  const loss = weight.newEmpty([]);
-  const gradient = weight.newEmpty();
-  native.hypersphericalEnergy(weight.handle, power, halfSpace, defaultNormGuard.eps, loss.handle, gradient.handle);
-  return record('hypersphericalEnergy', loss, [weight], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
-}
-
-/** @throws {OptionError} unless `value` is 0, 1 or 2. */
-export function requirePower(value: unknown): EnergyPower {
-  if (energyPowers.includes(value as EnergyPower)) return value as EnergyPower;
-  throw new OptionError('power', `power must be one of ${energyPowers.join(', ')}, but got ${describe(value)}`);
+  return scalarLoss('hypersphericalEnergy', weight, (loss, gradient) => {
+    native.hypersphericalEnergy(weight.handle, power, halfSpace, defaultNormGuard.eps, loss, gradient);
+  });
 }
 
 /**
@@ -56,8 +48,7 @@ export function requirePower(value: unknown): EnergyPower {
  */
 export function minimalAngle(weight: Tensor): Tensor {
   requireFilters('weight', weight);
-  const loss = weight.newEmpty([]);
-  const gradient = weight.newEmpty();
-  native.minimalAngle(weight.handle, defaultNormGuard.eps, loss.handle, gradient.handle);
-  return record('minimalAngle', loss, [weight], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+  return scalarLoss('minimalAngle', weight, (loss, gradient) => {
+    native.minimalAngle(weight.handle, defaultNormGuard.eps, loss, gradient);
+  });
 }

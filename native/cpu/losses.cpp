@@ -121,67 +121,67 @@ RadialSums radial_sums(const Tensor& cosine, const Tensor& cosine_gradient) {
   return sums;
 }
 
+// The loss of each sample. `loss_of_row` (T{}, logits, gradient, true class) returns it and writes the gradient.
+template <typename Row>
+Tensor losses_of(CpuBackend& device, const Tensor& logits, const IndexTensor& labels, const Tensor& dlogits,
+                 const Row& loss_of_row) {
+  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  check_labels(labels, classes);
+  const Tensor losses = device.scratch(DType::f64, {batch});
+  by_dtype(logits.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* rows = logits.read<T>();
+    T* gradients = dlogits.write<T>();
+    double* sample_losses = losses.write<double>();
+    const std::int32_t* targets = labels.read<std::int32_t>();
+#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
+    for (std::int64_t i = 0; i < batch; ++i) {
+      sample_losses[i] = loss_of_row(tag, rows + i * classes, gradients + i * classes, targets[i]);
+    }
+  });
+  return losses;
+}
+
 }  // namespace
 
 void CpuBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
                                        const Tensor& loss, const Tensor& dlogits) {
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
-  check_labels(labels, classes);
-  const Tensor losses = scratch(DType::f64, {batch});
-  by_dtype(logits.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const T* all_logits = logits.read<T>();
-    T* gradients = dlogits.write<T>();
-    double* sample_losses = losses.write<double>();
-    const std::int32_t* targets = labels.read<std::int32_t>();
-    const double spread = label_smoothing / double(classes);  // target share of every class
-    const double peak = 1 - label_smoothing;                  // and what the true one has on top
-#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
-    for (std::int64_t i = 0; i < batch; ++i) {
-      const T* row = all_logits + i * classes;
-      T* gradient = gradients + i * classes;
-      const double log_sum = softmax(row, gradient, classes);
-      double logit_sum = 0;
-      for (std::int64_t j = 0; j < classes; ++j) {
-        logit_sum += double(row[j]);
-        const T own_peak = j == targets[i] ? static_cast<T>(peak) : T(0);
-        gradient[j] = math::cross_entropy_gradient(gradient[j], static_cast<T>(spread), own_peak, T(batch));
-      }
-      sample_losses[i] = math::cross_entropy(log_sum, double(row[targets[i]]), logit_sum, spread, peak);
-    }
-  });
+  const double spread = label_smoothing / double(classes);  // target share of every class
+  const double peak = 1 - label_smoothing;                  // and what the true one has on top
+  const Tensor losses =
+      losses_of(*this, logits, labels, dlogits, [&](auto tag, const auto* row, auto* gradient, int target) {
+        using T = decltype(tag);
+        const double log_sum = softmax(row, gradient, classes);
+        double logit_sum = 0;
+        for (std::int64_t j = 0; j < classes; ++j) {
+          logit_sum += double(row[j]);
+          const T own_peak = j == target ? static_cast<T>(peak) : T(0);
+          gradient[j] = math::cross_entropy_gradient(gradient[j], static_cast<T>(spread), own_peak, T(batch));
+        }
+        return math::cross_entropy(log_sum, double(row[target]), logit_sum, spread, peak);
+      });
   fill(mean_of(losses), {loss});
 }
 
 void CpuBackend::multi_margin(const Tensor& logits, const IndexTensor& labels, double margin, bool squared,
                               const Tensor& loss, const Tensor& dlogits) {
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
-  check_labels(labels, classes);
-  const Tensor losses = scratch(DType::f64, {batch});
-  by_dtype(logits.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const T* all_logits = logits.read<T>();
-    T* gradients = dlogits.write<T>();
-    double* sample_losses = losses.write<double>();
-    const std::int32_t* targets = labels.read<std::int32_t>();
-    const T share = static_cast<T>(1 / (double(batch) * double(classes)));
-#pragma omp parallel for schedule(static) if (batch * classes > parallel_threshold)
-    for (std::int64_t i = 0; i < batch; ++i) {
-      const T* row = all_logits + i * classes;
-      T* gradient = gradients + i * classes;
-      const T own = row[targets[i]];
-      double value = 0, slope = 0;
-      for (std::int64_t j = 0; j < classes; ++j) {
-        if (j == targets[i]) continue;
-        const auto found = math::hinge(T(margin) - own + row[j], squared);
-        gradient[j] = share * found.slope;
-        value += double(found.value);
-        slope += double(found.slope);
-      }
-      gradient[targets[i]] = static_cast<T>(-double(share) * slope);
-      sample_losses[i] = value / double(classes);
-    }
-  });
+  const Tensor losses =
+      losses_of(*this, logits, labels, dlogits, [&](auto tag, const auto* row, auto* gradient, int target) {
+        using T = decltype(tag);
+        const T own = row[target], share = static_cast<T>(1 / (double(batch) * double(classes)));
+        double value = 0, slope = 0;
+        for (std::int64_t j = 0; j < classes; ++j) {
+          if (j == target) continue;
+          const auto found = math::hinge(T(margin) - own + row[j], squared);
+          gradient[j] = share * found.slope;
+          value += double(found.value);
+          slope += double(found.slope);
+        }
+        gradient[target] = static_cast<T>(-double(share) * slope);
+        return value / double(classes);
+      });
   fill(mean_of(losses), {loss});
 }
 
