@@ -30,6 +30,15 @@ export function anywhere(generator: Generator): Place {
   return (freedom) => generator.integer(freedom + 1);
 }
 
+/**
+ * Whether an image is mirrored left-right, 1, and up-down, 2, as `native.imageBatch` takes it. Drawn also where unused: an
+ * image is cut out alike with flips and without.
+ */
+export function drawFlips(generator: Generator, flips: { horizontal: boolean; vertical: boolean }): number {
+  const [horizontal, vertical] = [generator.integer(2), generator.integer(2)];
+  return (flips.horizontal ? horizontal : 0) + (flips.vertical ? 2 * vertical : 0);
+}
+
 /** Resizes so that the shorter side is `resize`, then takes a square of `side`, at most `resize`. */
 export function resizeAndCrop({ height, width }: Size, resize: number, side: number, place: Place): Cut {
   // Exact for the shorter side; the longer one is rounded down, as in torchvision.

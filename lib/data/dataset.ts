@@ -20,6 +20,11 @@ export interface ImageDataset extends DatasetInfo {
 /** What loaders are made of. */
 export type Dataset = ImageDataset | ImageFolder;
 
+/** Whether images are read file by file. @internal */
+export function isFolder(dataset: Dataset): dataset is ImageFolder {
+  return 'files' in dataset;
+}
+
 /** A training set and its test set. */
 export interface DatasetSplits<Data extends Dataset = Dataset> {
   readonly train: Data;
@@ -70,7 +75,7 @@ export function subset<Data extends Dataset>(dataset: Data, start: number, end: 
   requireNumber('start', start, { min: 0, below: dataset.count, integer: true });
   requireNumber('end', end, { above: start, max: dataset.count, integer: true });
   const { labels } = dataset;
-  if ('files' in dataset) {
+  if (isFolder(dataset)) {
     const chosen = new Generator(0).permutation(dataset.count).subarray(start, end).sort();
     const files = Array.from(chosen, (index) => dataset.files[index]);
     return { ...dataset, files, labels: chosen.map((index) => labels[index]), count: chosen.length };

@@ -1,7 +1,7 @@
 import { requireOneOf } from '../errors';
 import { cacheRoot } from './cache';
 import { type Cifar100Options, loadCifar10, loadCifar100 } from './cifar';
-import type { Dataset, DatasetSplits } from './dataset';
+import { type Dataset, type DatasetSplits, isFolder } from './dataset';
 import { type ImageFolderOptions, loadImageFolder } from './imageFolder';
 import { loadFashionMnist, loadMnist } from './mnist';
 import type { LoadOptions } from './options';
@@ -68,12 +68,11 @@ export async function summarizeDataset(name: DatasetName, options: LoadDatasetOp
 }
 
 function summaryOf(split: 'train' | 'test', dataset: Dataset): SplitSummary {
-  const isFolder = 'files' in dataset;
   return {
     split,
     images: dataset.count,
-    bytes: isFolder ? null : dataset.images.length,
-    ignored: isFolder ? dataset.ignored : null,
+    bytes: isFolder(dataset) ? null : dataset.images.length,
+    ignored: isFolder(dataset) ? dataset.ignored : null,
     imagesPerClass: countClasses(dataset.labels, dataset.classes),
   };
 }

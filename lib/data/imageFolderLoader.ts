@@ -6,7 +6,7 @@ import { requireBoolean } from '../ops/checks';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
-import { anywhere, central, type Cut, randomResizedCrop, resizeAndCrop, type Size } from './cut';
+import { anywhere, central, type Cut, drawFlips, randomResizedCrop, resizeAndCrop, type Size } from './cut';
 import { type ImageDecoder, imageDecoder } from './decode';
 import type { ImageFolder } from './imageFolder';
 import { Limiter } from './limiter';
@@ -50,8 +50,7 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
   readonly #crop: (typeof crops)[number];
   readonly #scale: readonly [number, number];
   readonly #ratio: readonly [number, number];
-  readonly #flipHorizontal: boolean;
-  readonly #flipVertical: boolean;
+  readonly #flips: { horizontal: boolean; vertical: boolean };
   readonly #decoding: Limiter;
   /** Images that turned out to be damaged, where these are skipped. */
   readonly #damaged = new Set<number>();
@@ -71,8 +70,10 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
     }
     this.#scale = requireInterval('augment.scale', augment.scale ?? [0.08, 1], 1);
     this.#ratio = requireInterval('augment.ratio', augment.ratio ?? [3 / 4, 4 / 3]);
-    this.#flipHorizontal = requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false);
-    this.#flipVertical = requireBoolean('augment.flipVertical', augment.flipVertical ?? false);
+    this.#flips = {
+      horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
+      vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
+    };
     this.#decoding = new Limiter(requireNumber('workers', options.workers ?? availableParallelism(), { min: 1, integer: true }));
   }
 
@@ -115,7 +116,7 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
       if (this.#damaged.has(index)) continue;
       // Of the position, not of the batch: what one image draws, or that it is replaced, changes nothing for the others.
       const generator = iteration === null ? null : new Generator(Generator.seedFor(this.seed, 'augmentation', iteration, position));
-      const flips = generator ? this.#drawFlips(generator) : 0;
+      const flips = generator ? drawFlips(generator, this.#flips) : 0;
       const square = await this.#decoding.run(() => {
         signal.throwIfAborted();
         return decode(join(this.dataset.root, this.dataset.files[index]), (size) => this.#cutOf(size, generator));
@@ -135,12 +136,6 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
     const order = this.orderAt(iteration);
     const start = (iteration % this.batchesPerEpoch) * this.batchSize + position;
     for (let next = 1; next < order.length; next++) yield order[(start + next) % order.length];
-  }
-
-  #drawFlips(generator: Generator): number {
-    // Drawn also where unused: an image is cut out alike with flips and without.
-    const [horizontal, vertical] = [generator.integer(2), generator.integer(2)];
-    return (this.#flipHorizontal ? horizontal : 0) + (this.#flipVertical ? 2 * vertical : 0);
   }
 
   #cutOf(size: Size, generator: Generator | null): Cut {

@@ -5,6 +5,7 @@ import { type Pair, requireBoolean, requirePair } from '../ops/checks';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
+import { anywhere, central, drawFlips } from './cut';
 import type { ImageDataset } from './dataset';
 
 /** Random changes to the images of a training batch. */
@@ -35,8 +36,7 @@ export class DataLoader extends BatchLoader<ImageDataset> {
   readonly width: number;
 
   readonly #padding: number;
-  readonly #flipHorizontal: boolean;
-  readonly #flipVertical: boolean;
+  readonly #flips: { horizontal: boolean; vertical: boolean };
 
   /** @throws {OptionError | DeviceError} naming the option at fault. */
   constructor(dataset: ImageDataset, options: DataLoaderOptions) {
@@ -53,8 +53,10 @@ export class DataLoader extends BatchLoader<ImageDataset> {
         `augment.crop must fit into the ${height}x${width} image with its padding of ${this.#padding}, but got ${this.height}x${this.width}`,
       );
     }
-    this.#flipHorizontal = requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false);
-    this.#flipVertical = requireBoolean('augment.flipVertical', augment.flipVertical ?? false);
+    this.#flips = {
+      horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
+      vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
+    };
   }
 
   protected override load({ indices, iteration, device }: BatchRequest): Promise<IndexedBatch> {
@@ -64,20 +66,19 @@ export class DataLoader extends BatchLoader<ImageDataset> {
 
   #randomPlacement(iteration: number, images: number): Placement {
     const generator = new Generator(Generator.seedFor(this.seed, 'augmentation', iteration));
+    const place = anywhere(generator);
     const [rows, columns] = this.#freedom();
     const placement = new Int32Array(3 * images);
     for (let i = 0; i < placement.length; i += 3) {
-      placement[i] = generator.integer(rows + 1);
-      placement[i + 1] = generator.integer(columns + 1);
-      // Drawn also where unused: an image is cut out alike with flips and without.
-      const [horizontal, vertical] = [generator.integer(2), generator.integer(2)];
-      placement[i + 2] = (this.#flipHorizontal ? horizontal : 0) + (this.#flipVertical ? 2 * vertical : 0);
+      placement[i] = place(rows);
+      placement[i + 1] = place(columns);
+      placement[i + 2] = drawFlips(generator, this.#flips);
     }
     return placement;
   }
 
   #centralPlacement(images: number): Placement {
-    const [top, left] = this.#freedom().map((pixels) => Math.floor(pixels / 2)) as [number, number];
+    const [top, left] = this.#freedom().map(central) as [number, number];
     return Int32Array.from({ length: 3 * images }, (_, i) => [top, left, 0][i % 3]);
   }
 

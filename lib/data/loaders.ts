@@ -1,7 +1,6 @@
 import { OptionError, requireOneOf } from '../errors';
 import type { Loader } from './batchLoader';
-import type { Dataset } from './dataset';
-import type { ImageFolder } from './imageFolder';
+import { type Dataset, isFolder } from './dataset';
 import { type FolderAugmentation, ImageFolderLoader } from './imageFolderLoader';
 import { type Augmentation, DataLoader } from './loader';
 
@@ -46,8 +45,4 @@ export function trainingLoader(
 export function evaluationLoader(dataset: Dataset, batchSize: number): Loader {
   const options = { batchSize: Math.min(batchSize, dataset.count) };
   return isFolder(dataset) ? new ImageFolderLoader(dataset, options) : new DataLoader(dataset, options);
-}
-
-function isFolder(dataset: Dataset): dataset is ImageFolder {
-  return 'files' in dataset;
 }

@@ -3,6 +3,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PNG } from 'pngjs';
 import { type DatasetName, type DatasetSplits, type ImageDataset, loadImageFolder } from '../../data';
+import { isFolder } from '../../data/dataset';
 import { DataError } from '../../errors';
 import type { Cell, TrainedExperiment } from '../experiment';
 import { operators, softmax } from '../operators';
@@ -43,7 +44,7 @@ async function makeFolder(load: (name: DatasetName) => Promise<DatasetSplits>, o
 }
 
 function inMemory(dataset: DatasetSplits['train']): ImageDataset {
-  if ('images' in dataset) return dataset;
+  if (!isFolder(dataset)) return dataset;
   throw new DataError('data', `the folder is made of images in memory, but ${dataset.name} is a folder`);
 }
 
