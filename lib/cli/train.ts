@@ -5,6 +5,7 @@ import { OptionError } from '../errors';
 import { type ConvolutionConfig, learnables, networkNames } from '../models';
 import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
+import { commonTraining, recipes } from '../paper/recipe';
 import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import { type FitResult, loadWeights } from '../train';
@@ -89,14 +90,16 @@ function addOptimizationOptions(command: Command): void {
   command
     .addOption(numberOption('--iterations <count>', 'steps', atLeastOne, 10_000))
     .addOption(numberOption('--batch-size <count>', 'images a step', atLeastOne, 128))
-    .addOption(choiceOption('--optimizer <name>', 'sgd has a momentum of 0.9', optimizerNames, 'adam'))
-    .addOption(numberOption('--learning-rate <number>', 'at first', { above: 0 }, 1e-3))
+    .addOption(choiceOption('--optimizer <name>', 'sgd has a momentum of 0.9', optimizerNames, commonTraining.optimizer))
+    .addOption(numberOption('--learning-rate <number>', 'at first', { above: 0 }, commonTraining.learningRate))
     .addOption(
       listOption('--milestones <list>', 'steps that divide the rate by 10 (default: at 53 and 84 %)', numberIn(atLeastOne)),
     )
-    .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, 5e-4))
-    .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, 5e-4))
-    .addOption(choiceOption('--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, 'flip'))
+    .addOption(numberOption('--weight-decay <number>', 'L2 penalty on weights of plain layers', { min: 0 }, commonTraining.weightDecay))
+    .addOption(numberOption('--norm-decay <number>', 'L2 penalty on gamma and beta of BatchNorm', { min: 0 }, recipes.paper.normDecay))
+    .addOption(choiceOption(
+      '--augment <name>', 'flip: left-right; full: also random crops; random-resized: of any size', augmentationNames, commonTraining.augment,
+    ))
     .addOption(numberOption('--seed <number>', 'of weights, order and augmentation', { min: 0, integer: true }, 0));
 }
 

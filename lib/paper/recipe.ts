@@ -29,6 +29,11 @@ export const recipes = {
   },
 } as const satisfies Record<string, Recipe>;
 
+/** What the recipes have in common. */
+export const commonTraining = {
+  learningRate: 1e-3, optimizer: 'adam', weightDecay: 5e-4, augment: 'flip',
+} as const satisfies Partial<TrainingConfig>;
+
 export type RecipeName = keyof typeof recipes;
 export const recipeNames = Object.keys(recipes) as RecipeName[];
 
@@ -41,12 +46,9 @@ export function withRecipe(recipe: Recipe, { model, ...cell }: CellTraining): Tr
   const { convolution = 'plain', head = { loss: 'softmax' } } = model;
   const isPlain = convolution === 'plain';
   return {
-    learningRate: 1e-3,
-    optimizer: 'adam',
-    weightDecay: 5e-4,
+    ...commonTraining,
     normDecay,
     regularizer: isPlain ? null : regularizer,
-    augment: 'flip',
     ...cell,
     model: {
       batchNorm,

@@ -6,7 +6,7 @@ import {
   type Table, textTable,
 } from '../report';
 import type { Computed, ComputedExperiment, TrainedExperiment } from './experiment';
-import { type CellResult, completed, logOf, runFolder, type RunResult } from './results';
+import { type CellResult, completed, logOf, mean, runFolder, type RunResult } from './results';
 import type { PaperSetting } from './run';
 
 /** What a run of an experiment found: `summary.json`. */
@@ -23,8 +23,9 @@ const curvesAPanel = 7;
 
 /** The report for a terminal. */
 export function paperText(experiment: TrainedExperiment, summary: PaperSummary): string {
-  const table = textTable(resultTable(experiment, summary));
-  return [`${summary.title}\n${settingLine(summary)}\n${machineLine(summary.machine)}`, table, ...notesOf(experiment, summary)].join('\n\n');
+  const table = resultTable(experiment, summary);
+  const head = `${summary.title}\n${settingLine(summary)}\n${machineLine(summary.machine)}`;
+  return [head, textTable(table), ...notesOf(experiment, summary, table)].join('\n\n');
 }
 
 /** Writes `summary.json`, `report.md`, and `curves.svg` and `.png` where there are any, into a folder that is there. */
@@ -34,12 +35,13 @@ export async function savePaper(experiment: TrainedExperiment, summary: PaperSum
   const begun = summary.cells.filter(({ runs }) => runs.some(({ last }) => last !== null));
   const charts = [...curvePanels(experiment, curves), ...(begun.length > 0 ? await experiment.charts?.(begun, folder) ?? [] : [])];
   if (charts.length > 0) await saveChart(await panels(charts), join(folder, 'curves'));
+  const table = resultTable(experiment, summary);
   await writeFile(join(folder, 'report.md'), [
     `# ${summary.title}`,
     experiment.shows,
     `${settingLine(summary)}.\n${machineLine(summary.machine)}.`,
-    markdownTable(resultTable(experiment, summary)),
-    ...notesOf(experiment, summary),
+    markdownTable(table),
+    ...notesOf(experiment, summary, table),
     ...(charts.length > 0 ? ['![Curves of the cells above](curves.svg)'] : []),
   ].join('\n\n') + '\n');
 }
@@ -71,10 +73,8 @@ function settingLine({ setting: { preset, data, widths, iterations, recipe, imag
   ].join(', ');
 }
 
-function notesOf(experiment: TrainedExperiment, summary: PaperSummary): string[] {
-  const { metric, notes = [] } = experiment;
-  const { cells } = summary;
-  const columns = resultTable(experiment, summary).head;
+/** @param table Its columns are explained. */
+function notesOf({ metric, notes = [] }: TrainedExperiment, { cells }: PaperSummary, { head: columns }: Table): string[] {
   const several = cells.some(({ runs }) => runs.length > 1);
   const diverged = cells.flatMap(({ name, runs }) =>
     runs.filter((run) => run.diverged).map(({ seed, diverged: why }) => `${name}, seed ${seed}, diverged: ${why}`),
@@ -175,10 +175,6 @@ function meanText(cell: CellResult, measure: Measure, experiment: TrainedExperim
   if (values.length === 0) return null;
   const deviation = values.length > 1 ? ` ± ${standardDeviation(values).toFixed(2)}` : '';
   return `${mean(values).toFixed(2)}${deviation}`;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Of the sample, hence n − 1. */

@@ -71,6 +71,10 @@ async function readRun(folder: string, seed: number): Promise<RunResult> {
   };
 }
 
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** The runs that took all their steps. */
 export function completed({ runs }: CellResult): RunResult[] {
   return runs.filter(({ finished, diverged }) => finished && diverged === null);

@@ -1,6 +1,6 @@
-import { DataError } from '../errors';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Dataset, evaluationLoader } from '../data';
+import { DataError } from '../errors';
 import type { Classifier } from '../models';
 import { deviceOf } from '../nn/module';
 import { softmaxCrossEntropy } from '../ops';

@@ -1,7 +1,7 @@
 import type { Panel, Point } from '../../report';
 import type { Cell, TrainedExperiment } from '../experiment';
 import { operators, softmax } from '../operators';
-import { type CellResult, completed } from '../results';
+import { type CellResult, completed, mean } from '../results';
 
 const sizes = [1000, 2500, 5000, 10_000, 25_000, 50_000];
 const networks = { cnn: { title: 'CNN-9', operator: 'original' }, spherenet: { title: 'SphereNet-9', operator: 'sigmoid-0.3' } } as const;
@@ -27,7 +27,7 @@ function charts(results: readonly CellResult[]): Promise<Panel[]> {
       .filter(({ values }) => values.length > 0);
     return {
       name: title,
-      points: finals.map(({ images, values }): Point => [images, values.reduce((sum, value) => sum + value, 0) / values.length]),
+      points: finals.map(({ images, values }): Point => [images, mean(values)]),
       band: finals.map(({ images, values }) => [images, Math.min(...values), Math.max(...values)] as const),
     };
   });

@@ -1,6 +1,6 @@
 import { Generator } from '../../random';
 import type { Panel, Point } from '../../report';
-import { conditionNumber, type Objective, unitRows } from '../conditioning';
+import { conditionNumber, type Objective, objectives, unitRows } from '../conditioning';
 import type { ComputedExperiment } from '../experiment';
 
 const scales = [1, 2, 4, 8, 16, 32];
@@ -62,7 +62,7 @@ export const lemma2: ComputedExperiment = {
   title: 'Lemma 2: the Hessian of G_S at (cU, V/c)',
   shows: 'On the spheres, where SphereConv works, the same scaling does not change the condition at all.',
   compute: () => {
-    const [plain, spheres, raw] = (['G', 'G_S on the spheres', 'G_S in U and V'] as const).map((name) => ({ name, kappas: kappasOf(name) }));
+    const [plain, spheres, raw] = objectives.map((name) => ({ name, kappas: kappasOf(name) }));
     return {
       table: {
         head: ['c', ...[plain, spheres, raw].map(({ name }) => `κ of ${name}`)],
