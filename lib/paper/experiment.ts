@@ -46,6 +46,8 @@ export interface Preset {
   /** Steps of each training run. */
   readonly iterations: number;
   readonly seeds: readonly number[];
+  /** Images at once, for cells that do not name their own. Default: the paper's, 128. */
+  readonly batchSize?: number;
   /** Train on so many images, the first ones. Default: all. */
   readonly images?: number;
   /** Evaluate on so many test images, the first ones. Default: all. */

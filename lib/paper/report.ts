@@ -60,12 +60,14 @@ export async function saveComputed({ title, shows }: ComputedExperiment, compute
   await writeFile(join(folder, 'report.md'), parts.join('\n\n') + '\n');
 }
 
-function settingLine({ setting: { preset, data, widths, iterations, recipe, images, testImages, device } }: PaperSummary): string {
+function settingLine({ setting }: PaperSummary): string {
+  const { preset, data, widths, iterations, batchSize, recipe, images, testImages, device } = setting;
   return [
     `Preset ${preset}`,
     ...(data ? [`on ${data}`] : []),
     ...(widths ? [`filters ${widths.join('/')}`] : []),
     `${formatCount(iterations)} iterations`,
+    ...(batchSize ? [`batches of ${batchSize}`] : []),
     ...(recipe === 'official' ? ['recipe official'] : []),
     ...(images ? [`${formatCount(images)} training images`] : []),
     ...(testImages ? [`${formatCount(testImages)} test images`] : []),

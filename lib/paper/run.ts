@@ -79,6 +79,8 @@ export interface PaperSetting {
   /** Null where each cell names its own. */
   widths: readonly number[] | null;
   iterations: number;
+  /** Null where each cell names its own. */
+  batchSize: number | null;
   /** Null where each cell has its own. */
   recipe: RecipeName | null;
   /** Training images, and test images; null for all. */
@@ -92,6 +94,8 @@ export interface PaperSetting {
 const evaluations = 64;
 /** Between two evaluations, for each test image: they cost about a fifth of the training. */
 const trainingImages = 1.6;
+/** Images at once in the paper (section 4.1). */
+const paperBatch = 128;
 /** Images at once; batches of the training may be small. */
 const evaluationBatch = 128;
 /** Lost at most when the process is killed. */
@@ -156,6 +160,7 @@ function settingOf(options: PaperOptions, preset: Preset, cells: readonly Cell[]
     data,
     widths: widths ?? preset.widths ?? null,
     iterations: requireNumber('iterations', iterations, { min: 1, integer: true }),
+    batchSize: cells.every(({ training }) => training?.batchSize) ? null : (preset.batchSize ?? paperBatch),
     recipe: ownRecipes ? null : (recipe ?? 'paper'),
     images: preset.images ?? null,
     testImages: preset.testImages ?? null,
@@ -170,10 +175,10 @@ function requireNetwork(cell: Cell, setting: PaperSetting): void {
 }
 
 /** How a cell is trained; the schedule is in proportion where the iterations are not the paper's. */
-function trainingConfig(cell: Cell, { widths, iterations, recipe: shared }: PaperSetting, seed: number): TrainingConfig {
+function trainingConfig(cell: Cell, { widths, iterations, batchSize, recipe: shared }: PaperSetting, seed: number): TrainingConfig {
   const { model, training, milestones, recipe = recipes[shared ?? 'paper'] } = cell;
   return withRecipe(recipe, {
-    batchSize: 128,
+    batchSize: batchSize ?? paperBatch,
     ...training,
     ...(milestones && { milestones: milestonesAt(milestones, iterations) }),
     // The network itself says so where there are not as many widths as it has stages.

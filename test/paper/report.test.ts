@@ -20,7 +20,7 @@ function rowOf(own: RunResult[], baseline: RunResult[], setting: Partial<PaperSu
     },
     title: 'A toy',
     setting: {
-      experiment: 'toy', preset: 'paper', data: null, widths: null, iterations: 100, recipe: 'paper', images: null, testImages: null,
+      experiment: 'toy', preset: 'paper', data: null, widths: null, iterations: 100, batchSize: 128, recipe: 'paper', images: null, testImages: null,
       device: 'cpu', precision: 'fp32', ...setting,
     },
     cells: [

@@ -43,7 +43,7 @@ export const datasize: TrainedExperiment = {
   shows: 'Not in the paper. SphereNet-9 (sigmoid 0.3) and plain CNN-9 on parts of CIFAR-10: do angles pay most where images are few?',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
-    mini: { cells, widths: [16, 32, 48], iterations: 800, seeds: [0], minutes: 8 },
+    mini: { cells, widths: [16, 32, 48], iterations: 800, batchSize: 64, seeds: [0], testImages: 2000, minutes: 8 },
   },
   charts,
 };

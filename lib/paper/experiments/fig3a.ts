@@ -24,6 +24,6 @@ export const fig3a: TrainedExperiment = {
   shows: 'ResNet-32 and SphereResNet-32 (sigmoid 0.3) with softmax, on CIFAR-10 and CIFAR-10+. In the paper the SphereResNet learns faster.',
   presets: {
     paper: { cells, widths: [16, 32, 64], iterations: 64_000, seeds: [0] },
-    mini: { cells, widths: [8, 16, 32], iterations: 800, seeds: [0, 1], images: 10_000, testImages: 5000, minutes: 6 },
+    mini: { cells, widths: [8, 16, 32], iterations: 500, batchSize: 64, seeds: [0, 1], images: 10_000, testImages: 2000, minutes: 6 },
   },
 };

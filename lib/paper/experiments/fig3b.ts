@@ -27,6 +27,6 @@ export const fig3b: TrainedExperiment = {
   shows: 'Plain CNN-9 and SphereNet-9 with softmax on CIFAR-10, with and without orthogonality. In the paper SphereNets learn faster and end higher.',
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
-    mini: { cells, widths: [16, 32, 48], iterations: 700, seeds: [0, 1, 2], images: 10_000, minutes: 8 },
+    mini: { cells, widths: [16, 32, 48], iterations: 600, batchSize: 64, seeds: [0, 1, 2], images: 10_000, testImages: 2000, minutes: 8 },
   },
 };

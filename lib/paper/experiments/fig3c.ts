@@ -22,7 +22,10 @@ export const fig3c: TrainedExperiment = {
   shows: 'CNN-9 and SphereNet-9 of several widths on CIFAR-10. In the paper a SphereNet is the more ahead, the wider it is.',
   presets: {
     paper: { cells: cellsOf([[16, 32, 48], [64, 96, 128], [128, 192, 256], [256, 384, 512]]), iterations: 64_000, seeds: [0] },
-    mini: { cells: cellsOf([[8, 16, 24], [16, 32, 48], [32, 48, 64]]), iterations: 800, seeds: [0, 1], images: 10_000, minutes: 9 },
+    mini: {
+      cells: cellsOf([[8, 16, 24], [16, 32, 48], [32, 48, 64]]), iterations: 600, batchSize: 64, seeds: [0, 1],
+      images: 10_000, testImages: 2000, minutes: 9,
+    },
   },
   notes: ['The paper does not name the operator: sigmoid (0.3).'],
 };

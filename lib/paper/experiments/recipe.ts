@@ -46,6 +46,9 @@ export const recipe: TrainedExperiment = {
   shows: "Not in the paper. SphereNet-9 (sigmoid 0.3) and plain CNN-9 by recipes between ours of before and the authors' code.",
   presets: {
     paper: { cells, chosen, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
-    mini: { cells, chosen, widths: [16, 32, 48], iterations: 600, seeds: [0, 1, 2], images: 5000, minutes: 8 },
+    mini: {
+      cells, chosen, widths: [16, 32, 48], iterations: 500, batchSize: 64, seeds: [0, 1, 2],
+      images: 5000, testImages: 2000, minutes: 8,
+    },
   },
 };

@@ -44,6 +44,7 @@ export const table2: TrainedExperiment = {
       chosen: mini.map(({ name }) => name).filter((name) => /^(linear|original)/.test(name)),
       widths: [8, 16, 24],
       iterations: 500,
+      batchSize: 64,
       seeds: [0],
       images: 10_000,
       testImages: 2000,

@@ -22,7 +22,7 @@ export const table3: TrainedExperiment = {
   presets: {
     paper: { cells, widths: [64, 96, 128], iterations: 64_000, seeds: [0] },
     mini: {
-      cells, chosen: ['sigmoid-0.1', 'linear', 'original'], widths: [16, 32, 48], iterations: 600, seeds: [0, 1, 2], images: 10_000, minutes: 9,
+      cells, chosen: ['sigmoid-0.1', 'linear', 'original'], widths: [16, 32, 48], iterations: 500, batchSize: 64, seeds: [0, 1, 2], images: 10_000, testImages: 2000, minutes: 9,
     },
   },
   notes: ['The paper does not name the losses: cosine W-Softmax for SphereConvs and softmax for plain convolutions, as in Table 2.'],

@@ -50,7 +50,7 @@ export const table4: TrainedExperiment = {
   shows: 'ResNet-32 with full augmentation. In the paper every SphereResNet-32 ends above the plain one, that with GA-Softmax highest.',
   presets: {
     paper: { cells, chosen, widths: [16, 32, 64], iterations: 64_000, seeds: [0] },
-    mini: { cells, chosen, widths: [8, 16, 32], iterations: 1000, seeds: [0], images: 10_000, testImages: 5000, minutes: 5 },
+    mini: { cells, chosen, widths: [8, 16, 32], iterations: 800, batchSize: 64, seeds: [0], images: 10_000, testImages: 2000, minutes: 5 },
   },
   notes: [
     'Without --cells, CIFAR-10+ alone. For CIFAR-100, --cells all --source FOLDER, with the .bin files of both data sets in the folder.',
