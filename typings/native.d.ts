@@ -296,7 +296,7 @@ export interface Native {
   dropout(x: Handle, y: Handle, probability: number, seed: number): void;
 
   /** loss, theta, correct: one element each */
-  softmaxCrossEntropy(logits: Handle, labels: Handle, labelSmoothing: number, loss: Handle, dlogits: Handle): void;
+  softmaxCrossEntropy(logits: Handle, labels: Handle, labelSmoothing: number, logGuard: number, loss: Handle, dlogits: Handle): void;
   /** Mean of sum_j max(0, margin - logit_y + logit_j) / classes, or of the squares, and its gradient. */
   multiMargin(logits: Handle, labels: Handle, margin: number, squared: boolean, loss: Handle, dlogits: Handle): void;
   /** radius: one element, in place of that of the options. */

@@ -1,23 +1,21 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { Linear, Module, type Parameter } from '../nn';
-import { softmaxCrossEntropy } from '../ops';
+import { type CrossEntropyOptions, softmaxCrossEntropy } from '../ops';
+import { checkCrossEntropy, crossEntropyKeys } from '../ops/losses';
 import type { Tensor } from '../tensor';
 import { defineLoss } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
 
 /** Softmax and cross entropy on logits `[N, classes]`, as {@link softmaxCrossEntropy}. */
 export class CrossEntropyLoss extends Module {
-  readonly labelSmoothing: number;
+  readonly options: Readonly<Required<CrossEntropyOptions>>;
 
-  /**
-   * @param options.labelSmoothing At least 0, less than 1. Default 0.
-   * @throws {OptionError} naming the option at fault.
-   */
-  constructor(options: { labelSmoothing?: number } = {}) {
+  /** @throws {OptionError} naming the option at fault. */
+  constructor(options: CrossEntropyOptions = {}) {
     super();
-    requireKnownKeys('CrossEntropyLoss', options, ['labelSmoothing']);
-    this.labelSmoothing = requireNumber('labelSmoothing', options.labelSmoothing ?? 0, { min: 0, below: 1 });
+    requireKnownKeys('CrossEntropyLoss', options, crossEntropyKeys);
+    this.options = checkCrossEntropy(options);
   }
 
   /**
@@ -25,15 +23,13 @@ export class CrossEntropyLoss extends Module {
    * @returns A scalar: the mean over the batch.
    */
   forward(logits: Tensor, labels: Tensor): Tensor {
-    return softmaxCrossEntropy(logits, labels, { labelSmoothing: this.labelSmoothing });
+    return softmaxCrossEntropy(logits, labels, this.options);
   }
 }
 
-export interface SoftmaxLossOptions extends ClassWeightOptions {
+export interface SoftmaxLossOptions extends ClassWeightOptions, CrossEntropyOptions {
   /** Whether the logits have a bias. Default true. */
   bias?: boolean;
-  /** At least 0, less than 1. Default 0. */
-  labelSmoothing?: number;
 }
 
 /** Softmax loss: cross entropy of the logits `W x + b`. */
@@ -44,10 +40,10 @@ export class SoftmaxLoss extends Head {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: SoftmaxLossOptions) {
     super();
-    requireKnownKeys('SoftmaxLoss', options, [...classWeightKeys, 'bias', 'labelSmoothing']);
-    const { inFeatures, bias, labelSmoothing, generator } = options;
+    requireKnownKeys('SoftmaxLoss', options, [...classWeightKeys, ...crossEntropyKeys, 'bias']);
+    const { inFeatures, bias, labelSmoothing, logGuard, generator } = options;
     const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
-    this.#crossEntropy = new CrossEntropyLoss({ labelSmoothing });
+    this.#crossEntropy = new CrossEntropyLoss({ labelSmoothing, logGuard });
     this.linear = new Linear({ inFeatures, outFeatures: classes, bias, generator });
   }
 
@@ -68,4 +64,5 @@ export class SoftmaxLoss extends Head {
 export const softmax = defineLoss('softmax', SoftmaxLoss, {
   bias: z.boolean().optional(),
   labelSmoothing: z.number().optional(),
+  logGuard: z.number().optional(),
 });

@@ -10,6 +10,7 @@ export {
   type AngularLogitOptions,
   angularSoftmax,
   type AngularSoftmaxOptions,
+  type CrossEntropyOptions,
   type MarginFunction,
   marginFunctions,
   multiMargin,

@@ -9,21 +9,40 @@ import { linearOutputShape } from './linear';
 import { scalarLoss } from './scalarLoss';
 import { type AngularOperator, defaultNormGuard, sphereArguments } from './sphereConv2d';
 
+export interface CrossEntropyOptions {
+  /** Share of the target that is spread over all classes: at least 0, less than 1. Default 0. */
+  labelSmoothing?: number;
+  /**
+   * Added to each probability before its logarithm: at least 0, at most 1. The loss of a sample is then at most
+   * `-log(logGuard)`, and samples that are hopelessly wrong have little gradient. Default 0.
+   */
+  logGuard?: number;
+}
+
+export const crossEntropyKeys = ['labelSmoothing', 'logGuard'] as const satisfies readonly (keyof CrossEntropyOptions)[];
+
+/** With the defaults filled in. @throws {OptionError} naming the option at fault. */
+export function checkCrossEntropy({ labelSmoothing = 0, logGuard = 0 }: CrossEntropyOptions): Required<CrossEntropyOptions> {
+  return {
+    labelSmoothing: requireNumber('labelSmoothing', labelSmoothing, { min: 0, below: 1 }),
+    logGuard: requireNumber('logGuard', logGuard, { min: 0, max: 1 }),
+  };
+}
+
 /**
- * Softmax and cross entropy, the mean over the batch of `-sum_j q_j log softmax(logits)_j` with
+ * Softmax and cross entropy, the mean over the batch of `-sum_j q_j log(softmax(logits)_j + logGuard)` with
  * `q = (1 - labelSmoothing) onehot(label) + labelSmoothing / classes`.
  * @param logits `[N, classes]`
  * @param labels `[N]`, i32, from 0 below classes.
- * @param options.labelSmoothing At least 0, less than 1. Default 0.
  * @returns A scalar.
  * @throws {ShapeError | DTypeError | DeviceError | DataError | OptionError} naming the argument at fault.
  */
-export function softmaxCrossEntropy(logits: Tensor, labels: Tensor, options: { labelSmoothing?: number } = {}): Tensor {
-  requireKnownKeys('softmaxCrossEntropy', options, ['labelSmoothing']);
-  const labelSmoothing = requireNumber('labelSmoothing', options.labelSmoothing ?? 0, { min: 0, below: 1 });
+export function softmaxCrossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  requireKnownKeys('softmaxCrossEntropy', options, crossEntropyKeys);
+  const { labelSmoothing, logGuard } = checkCrossEntropy(options);
   requireLogits(logits, labels);
   return scalarLoss('softmaxCrossEntropy', logits, (loss, gradient) => {
-    native.softmaxCrossEntropy(logits.handle, labels.handle, labelSmoothing, loss, gradient);
+    native.softmaxCrossEntropy(logits.handle, labels.handle, labelSmoothing, logGuard, loss, gradient);
   });
 }
 

@@ -1,5 +1,5 @@
 import type { RegularizerConfig } from '../losses';
-import { officialNormGuard } from '../ops';
+import { type CrossEntropyOptions, officialNormGuard } from '../ops';
 import type { TrainingConfig } from './trainingRun';
 
 /** How the paper's networks are trained on CIFAR-10, but for what an experiment varies. */
@@ -8,8 +8,8 @@ export interface Recipe {
   normDecay: number;
   /** Of the SphereConvs. */
   regularizer: RegularizerConfig;
-  /** Of the softmax loss. */
-  labelSmoothing: number;
+  /** Of the softmax loss; its defaults where it is not given. */
+  crossEntropy?: CrossEntropyOptions;
   /** Of the SphereConvs; theirs by default. */
   normGuard?: { kind: 'max' | 'add'; eps: number };
   /** Its defaults where it is not given. */
@@ -17,15 +17,15 @@ export interface Recipe {
 }
 
 /**
- * `paper` is what came closest to the paper's numbers (docs/results). `official` is the authors' released code, but for
- * the 1e-4 that they add to a probability before its logarithm; their BatchNorm's 0.999 is a momentum of 1e-3 here.
+ * `paper` is what came closest to the paper's numbers (docs/results). `official` is the authors' released code; their
+ * BatchNorm's 0.999 is a momentum of 1e-3 here.
  */
 export const recipes = {
   // On raw filters the penalty also holds their lengths near 1: that is worth more than a point (docs/results).
-  paper: { normDecay: 5e-4, regularizer: { regularizer: 'orthogonality' }, labelSmoothing: 0 },
+  paper: { normDecay: 5e-4, regularizer: { regularizer: 'orthogonality' } },
   official: {
-    normDecay: 5e-4, regularizer: { regularizer: 'orthogonality' }, labelSmoothing: 0.01, normGuard: officialNormGuard,
-    batchNorm: { momentum: 1e-3, eps: 1e-3 },
+    normDecay: 5e-4, regularizer: { regularizer: 'orthogonality' }, crossEntropy: { labelSmoothing: 0.01, logGuard: 1e-4 },
+    normGuard: officialNormGuard, batchNorm: { momentum: 1e-3, eps: 1e-3 },
   },
 } as const satisfies Record<string, Recipe>;
 
@@ -42,7 +42,7 @@ export type CellTraining = Pick<TrainingConfig, 'model' | 'iterations' | 'batchS
 
 /** The cell as the recipe trains it. What the cell says itself goes before the recipe. */
 export function withRecipe(recipe: Recipe, { model, ...cell }: CellTraining): TrainingConfig {
-  const { normDecay, regularizer, labelSmoothing, normGuard, batchNorm } = recipe;
+  const { normDecay, regularizer, crossEntropy, normGuard, batchNorm } = recipe;
   const { convolution = 'plain', head = { loss: 'softmax' } } = model;
   const isPlain = convolution === 'plain';
   return {
@@ -54,7 +54,7 @@ export function withRecipe(recipe: Recipe, { model, ...cell }: CellTraining): Tr
       batchNorm,
       ...model,
       convolution: isPlain ? 'plain' : { normGuard, ...convolution },
-      head: head.loss === 'softmax' && labelSmoothing > 0 ? { labelSmoothing, ...head } : head,
+      head: head.loss === 'softmax' ? { ...crossEntropy, ...head } : head,
     },
   };
 }

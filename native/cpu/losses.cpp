@@ -142,10 +142,31 @@ Tensor losses_of(CpuBackend& device, const Tensor& logits, const IndexTensor& la
   return losses;
 }
 
+struct GuardedTarget {
+  double spread, peak, guard;
+};
+
+// In: probabilities; out: the gradient. Returns the loss of the sample.
+template <typename T>
+double guarded_cross_entropy(T* row, std::int64_t classes, int target, const GuardedTarget& how, std::int64_t batch) {
+  const auto share = [&](std::int64_t j) { return how.spread + (j == target ? how.peak : 0); };
+  double loss = 0, pulls = 0;
+  for (std::int64_t j = 0; j < classes; ++j) {
+    loss += math::guarded_cross_entropy(double(row[j]), share(j), how.guard);
+    pulls += math::guarded_pull(double(row[j]), share(j), how.guard);
+  }
+  for (std::int64_t j = 0; j < classes; ++j) {
+    const double probability = double(row[j]);
+    const double pull = math::guarded_pull(probability, share(j), how.guard);
+    row[j] = static_cast<T>((probability * pulls - pull) / double(batch));
+  }
+  return loss;
+}
+
 }  // namespace
 
 void CpuBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
-                                       const Tensor& loss, const Tensor& dlogits) {
+                                       double log_guard, const Tensor& loss, const Tensor& dlogits) {
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
   const double spread = label_smoothing / double(classes);  // target share of every class
   const double peak = 1 - label_smoothing;                  // and what the true one has on top
@@ -153,6 +174,7 @@ void CpuBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& 
       losses_of(*this, logits, labels, dlogits, [&](auto tag, const auto* row, auto* gradient, int target) {
         using T = decltype(tag);
         const double log_sum = softmax(row, gradient, classes);
+        if (log_guard > 0) return guarded_cross_entropy(gradient, classes, target, {spread, peak, log_guard}, batch);
         double logit_sum = 0;
         for (std::int64_t j = 0; j < classes; ++j) {
           logit_sum += double(row[j]);

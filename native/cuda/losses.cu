@@ -76,6 +76,45 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
+// The same with a guard inside the logarithm. Reads the logits three times.
+template <typename T, int width>
+__global__ void __launch_bounds__(most_row_threads)
+    guarded_cross_entropy_rows(const T* logits, const std::int32_t* labels, T* gradients, double* losses,
+                               const int samples, const int classes, const double spread, const double peak,
+                               const double guard) {
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * classes;
+  const T* row = logits + first;
+  const Label label = read_label(labels, classes);
+  const Columns<width> own;
+  RunningSoftmax<T> softmax;
+  for (int j = own.first; j < classes; j += own.step) softmax.add(load<width>(row + j));
+  softmax.combine_over_row();
+  const T inverse_sum = static_cast<T>(1 / softmax.sum);
+  const auto share = [&](int j) { return spread + (j == label.index ? peak : 0); };
+  double loss = 0, pulls = 0;
+  for (int j = own.first; j < classes; j += own.step) {
+    const auto pack = load<width>(row + j);
+    for (int k = 0; k < width; ++k) {
+      const auto probability = double(softmax.probability(pack.values[k], inverse_sum));
+      loss += math::guarded_cross_entropy(probability, share(j + k), guard);
+      pulls += math::guarded_pull(probability, share(j + k), guard);
+    }
+  }
+  loss = row_sum(loss);
+  pulls = row_sum(pulls);
+  if (threadIdx.x == 0) losses[blockIdx.x] = loss_of(label, loss);
+
+  for (int j = own.first; j < classes; j += own.step) {
+    auto pack = load<width>(row + j);
+    for (int k = 0; k < width; ++k) {
+      const auto probability = double(softmax.probability(pack.values[k], inverse_sum));
+      const double pull = math::guarded_pull(probability, share(j + k), guard);
+      pack.values[k] = static_cast<T>((probability * pulls - pull) / double(samples));
+    }
+    store(gradients + first + j, pack);
+  }
+}
+
 // Reads the logits twice, the second time from cache, and writes their gradient: 2 T from memory.
 template <typename T, int width>
 __global__ void __launch_bounds__(most_row_threads)
@@ -265,15 +304,23 @@ __global__ void __launch_bounds__(most_row_threads)
 }  // namespace
 
 void CudaBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
-                                        const Tensor& loss, const Tensor& dlogits) {
+                                        double log_guard, const Tensor& loss, const Tensor& dlogits) {
   constexpr auto op = "softmax_cross_entropy";
   const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
+  const double spread = label_smoothing / double(classes), peak = 1 - label_smoothing;
   const Tensor losses = scratch(DType::f64, {batch});
   by_column(logits, [&](auto tag, auto width) {
     using T = decltype(tag);
-    launch_rows({op, stream_, logits.shape, width}, cross_entropy_rows<T, decltype(width)::value>, logits.read<T>(),
-                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch),
-                static_cast<int>(classes), label_smoothing / double(classes), 1 - label_smoothing);
+    const auto launch = [&](auto kernel, auto... guard) {
+      launch_rows({op, stream_, logits.shape, width}, kernel, logits.read<T>(), labels.read<std::int32_t>(),
+                  dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch), static_cast<int>(classes), spread,
+                  peak, guard...);
+    };
+    if (log_guard > 0) {
+      launch(guarded_cross_entropy_rows<T, decltype(width)::value>, log_guard);
+    } else {
+      launch(cross_entropy_rows<T, decltype(width)::value>);
+    }
   });
   sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
 }

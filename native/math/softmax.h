@@ -16,6 +16,15 @@ SN_HD T cross_entropy_gradient(T probability, T spread, T own_peak, T batch) {
   return (probability - spread - own_peak) / batch;
 }
 
+// The same for -sum(target share * log(probability + guard)), guard > 0. With pull = share * probability / (probability +
+// guard), dL/dlogit is (probability * sum of all pulls - pull) / batch.
+SN_HD double guarded_pull(double probability, double share, double guard) {
+  return share * probability / (probability + guard);
+}
+SN_HD double guarded_cross_entropy(double probability, double share, double guard) {
+  return share > 0 ? -share * log(probability + guard) : 0;
+}
+
 // -sum(target share * log(probability)); log_sum = log(sum(exp(logits))).
 SN_HD double cross_entropy(double log_sum, double own_logit, double logit_sum, double spread, double peak) {
   return log_sum - peak * own_logit - (spread > 0 ? spread * logit_sum : 0);

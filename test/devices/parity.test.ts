@@ -245,7 +245,10 @@ withCuda('softmax cross entropy', () => {
   test.each([[1, 3], [7, 10], [33, 130], [2, 1000]])('%d rows of %d classes', (rows, classes) => {
     for (const labelSmoothing of [0, 0.1]) {
       const operands = { logits: normal([rows, classes], 1), labels: labelsOf(rows, classes, 2) };
-      expectTwins(operands, ({ logits, labels }) => ({ loss: softmaxCrossEntropy(scale(logits, 5), labels, { labelSmoothing }) }));
+      for (const logGuard of [0, 1e-4]) {
+        const options = { labelSmoothing, logGuard };
+        expectTwins(operands, ({ logits, labels }) => ({ loss: softmaxCrossEntropy(scale(logits, 5), labels, options) }));
+      }
     }
   });
 

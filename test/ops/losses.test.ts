@@ -49,6 +49,31 @@ describe('softmax cross entropy', () => {
     loss.backward();
     expect(isFinite(logits.grad!)).toBe(true);
   });
+
+  test.each([1e-4, 0.1, 1])('with a guard of %p inside the logarithm', (logGuard) => {
+    const labels = randomLabels(5, 4, 1);
+    for (const labelSmoothing of [0, 0.2]) {
+      const loss = (logits: Tensor) => softmaxCrossEntropy(logits, labels, { labelSmoothing, logGuard });
+      expectGradients((logits) => scale(loss(scale(logits, 3)), -2), random([5, 4], 2));
+
+      const logits = random([5, 4], 3);
+      const samples = [...labels.data()].map((label, i) => {
+        const powers = [...logits.data().slice(4 * i, 4 * i + 4)].map(Math.exp);
+        const total = powers.reduce((a, b) => a + b);
+        return powers.reduce((sum, power, j) =>
+          sum - (labelSmoothing / 4 + (j === label ? 1 - labelSmoothing : 0)) * Math.log(power / total + logGuard), 0);
+      });
+      expect(loss(logits).item()).toBeCloseTo(samples.reduce((a, b) => a + b) / 5, 12);
+    }
+  });
+
+  test.each(['f32', 'f64'] as const)('a guard bounds the loss of hopeless logits, and their gradient vanishes, in %s', (dtype) => {
+    const logits = tensor([[1e4, -1e4, 0]], [1, 3], { dtype, requiresGrad: true });
+    const loss = softmaxCrossEntropy(logits, tensor(Int32Array.of(1)), { logGuard: 1e-4 });
+    expect(loss.item()).toBeCloseTo(-Math.log(1e-4), 5);
+    loss.backward();
+    expect([...logits.grad!.data()].map(Math.abs)).toEqual([0, 0, 0]);
+  });
 });
 
 const margins = (operator: AngularOperator) => (operator === 'linear' ? [1, 1.5, 2, 2.5, 3, 4] : [1, 2, 3, 4]);
@@ -300,6 +325,7 @@ describe('errors', () => {
     ['labels not i32', () => softmaxCrossEntropy(logits, floats), DTypeError, 'labels', /labels must be i32, but are f32/],
     ['labels no tensor', () => softmaxCrossEntropy(logits, [0, 1] as never), DTypeError, 'labels', /must be a Tensor, but got \[0, 1\]/],
     ['number of labels', () => softmaxCrossEntropy(logits, three), ShapeError, 'labels', /labels must have shape \[2\], but has \[3\]/],
+    ['a guard below 0', () => softmaxCrossEntropy(logits, labels, { logGuard: -1e-4 }), OptionError, 'logGuard', /at least 0/],
     ['smoothing of 1', () => softmaxCrossEntropy(logits, labels, { labelSmoothing: 1 }), OptionError, 'labelSmoothing', /less than 1, but got 1/],
     ['integers as logits', () => softmaxCrossEntropy(labels, labels), DTypeError, 'logits', /logits must be f32 or f64/],
     ['unknown option', () => softmaxCrossEntropy(logits, labels, { smoothing: 0.1 } as never), OptionError, 'smoothing', /softmaxCrossEntropy has no option/],

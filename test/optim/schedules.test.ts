@@ -1,5 +1,5 @@
 import { OptionError } from '../../lib/errors';
-import { ConstantSchedule, StepSchedule } from '../../lib/optim';
+import { ConstantSchedule, CosineSchedule, StepSchedule, WarmupSchedule } from '../../lib/optim';
 import { expectThrown } from '../nn/expectations';
 
 const schedule = new StepSchedule({ learningRate: 1e-3, milestones: [34_000, 54_000] });
@@ -33,7 +33,25 @@ test('ConstantSchedule', () => {
   expect([0, 1e9].map((iteration) => constant.learningRateAt(iteration))).toEqual([0.3, 0.3]);
 });
 
+test('CosineSchedule falls along a cosine, and stays at its end', () => {
+  const cosine = new CosineSchedule({ learningRate: 1, iterations: 12, minimum: 0.2 });
+  const rates = [0, 4, 6, 8, 12, 13, 1e9].map((iteration) => cosine.learningRateAt(iteration));
+  [1, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2].forEach((expected, i) => expect(rates[i]).toBeCloseTo(expected, 14));
+  expect(new CosineSchedule({ learningRate: 1, iterations: 5 }).learningRateAt(5)).toBe(0);
+});
+
+test('WarmupSchedule rises to the other schedule, whose iterations it does not shift', () => {
+  const warm = new WarmupSchedule({ schedule: new StepSchedule({ learningRate: 1, milestones: [2, 5] }), iterations: 3 });
+  const rates = [0, 1, 2, 3, 4, 5].map((iteration) => warm.learningRateAt(iteration));
+  [0.25, 0.5, 0.075, 0.1, 0.1, 0.01].forEach((expected, i) => expect(rates[i]).toBeCloseTo(expected, 14));
+});
+
 test.each<[string, () => unknown, string, RegExp]>([
+  ['a minimum above the rate', () => new CosineSchedule({ learningRate: 1, iterations: 2, minimum: 2 }), 'minimum', /at most 1, but got 2/],
+  ['a cosine without end', () => new CosineSchedule({ learningRate: 1 } as never), 'iterations', /at least 1, but got undefined/],
+  ['half an iteration', () => new CosineSchedule({ learningRate: 1, iterations: 2 }).learningRateAt(0.5), 'iteration', /integer/],
+  ['a warm-up of nothing', () => new WarmupSchedule({ iterations: 2 } as never), 'schedule', /learningRateAt\(iteration\), but got undefined/],
+  ['a warm-up without steps', () => new WarmupSchedule({ schedule, iterations: 0 }), 'iterations', /at least 1/],
   ['a rate of 0', () => new StepSchedule({ learningRate: 0, milestones: [] }), 'learningRate', /greater than 0/],
   ['a factor of 0', () => new StepSchedule({ learningRate: 1, milestones: [], factor: 0 }), 'factor', /greater than 0/],
   ['no milestones', () => new StepSchedule({ learningRate: 1 } as never), 'milestones', /array of iterations, but got undefined/],

@@ -17,9 +17,9 @@ test('baselines get weight decay alone, SphereNets orthogonality, all of them th
 test("the official recipe sets what the authors' code sets, in whatever part of the network it lies", () => {
   const [baseline, sphere] = [cell, sphereCell].map((each) => modelConfig({ ...withRecipe(recipes.official, each).model, classes: 10 }));
   expect(baseline).toMatchObject({
-    convolution: 'plain', batchNorm: { momentum: 1e-3, eps: 1e-3 }, head: { loss: 'softmax', labelSmoothing: 0.01 },
+    convolution: 'plain', batchNorm: { momentum: 1e-3, eps: 1e-3 }, head: { loss: 'softmax', labelSmoothing: 0.01, logGuard: 1e-4 },
   });
   expect(sphere).toMatchObject({
-    convolution: { operator: 'sigmoid', k: 0.3, normGuard: { kind: 'add', eps: 1e-4 } }, head: { labelSmoothing: 0.01 },
+    convolution: { operator: 'sigmoid', k: 0.3, normGuard: { kind: 'add', eps: 1e-4 } }, head: { labelSmoothing: 0.01, logGuard: 1e-4 },
   });
 });

@@ -3,6 +3,7 @@ import { operators, softmax } from '../operators';
 import { type Recipe, recipes } from '../recipe';
 
 const { official } = recipes;
+const { labelSmoothing, logGuard } = official.crossEntropy;
 const directions = { regularizer: 'orthogonality', normalized: true } as const;
 
 /** From penalties on directions alone to the authors' code: what is learned by leaving one thing out, or taking one in. */
@@ -11,7 +12,8 @@ const variants = {
   'directions-decay': { title: '… and L2 on γ, β', recipe: { ...recipes.paper, regularizer: directions } },
   'raw': { title: 'orthogonality of raw filters', recipe: { ...recipes.paper, normDecay: 0 } },
   'paper': { title: '… and L2 on γ, β (recipe paper)', recipe: recipes.paper },
-  'smoothing': { title: 'recipe paper, label smoothing 0.01', recipe: { ...recipes.paper, labelSmoothing: official.labelSmoothing } },
+  'smoothing': { title: 'recipe paper, label smoothing 0.01', recipe: { ...recipes.paper, crossEntropy: { labelSmoothing } } },
+  'log-guard': { title: 'recipe paper, 1e-4 inside the logarithm', recipe: { ...recipes.paper, crossEntropy: { logGuard } } },
   'guard': { title: 'recipe paper, ε = 1e-4 in square roots', recipe: { ...recipes.paper, normGuard: official.normGuard } },
   'batch-norm': { title: 'recipe paper, BatchNorm 0.999 / 1e-3', recipe: { ...recipes.paper, batchNorm: official.batchNorm } },
   'official': { title: "recipe official: the authors' code", recipe: official },
