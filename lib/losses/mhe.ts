@@ -29,7 +29,7 @@ export class MheRegularizer extends FilterRegularizer {
 }
 
 export const mhe = defineRegularizer('mhe', MheRegularizer, {
-  ...filterRegularizerOptions('1 for MHE'),
+  ...filterRegularizerOptions('MHE', 1),
   power: z.literal(energyPowers).optional().register(optionFlags, {
     flags: '--energy-power <number>', description: 's of MHE: 0, 1 or 2 (default: 2)',
   }),

@@ -18,4 +18,4 @@ export class MmaRegularizer extends FilterRegularizer {
   }
 }
 
-export const mma = defineRegularizer('mma', MmaRegularizer, filterRegularizerOptions('0.07 for MMA'));
+export const mma = defineRegularizer('mma', MmaRegularizer, filterRegularizerOptions('MMA', 0.07));

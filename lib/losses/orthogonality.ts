@@ -36,7 +36,7 @@ export class OrthogonalityRegularizer extends FilterRegularizer {
 }
 
 export const orthogonality = defineRegularizer('orthogonality', OrthogonalityRegularizer, {
-  ...filterRegularizerOptions('1e-4 for orthogonality'),
+  ...filterRegularizerOptions('orthogonality', 1e-4),
   normalized: z.union([z.boolean(), z.array(z.string())], { error: 'expected true, false or names of layers' }).optional()
     .register(optionFlags, { flags: '--normalized-filters', description: 'orthogonality of filters brought to unit length' }),
 });

@@ -26,11 +26,11 @@ export interface FilterRegularizerOptions {
 
 export const filterRegularizerKeys = ['coefficient', 'exclude', 'include'] as const;
 
-/** Of a config; the coefficient's flag tells its default. */
-export function filterRegularizerOptions(coefficient: string) {
+/** Of a config; the flag of the coefficient tells the default of this regularizer. */
+export function filterRegularizerOptions(regularizer: string, coefficient: number) {
   return {
     coefficient: z.number().optional().register(optionFlags, {
-      flags: '--coefficient <number>', description: `of the regularizer (default: ${coefficient})`,
+      flags: '--coefficient <number>', description: `of ${regularizer} (default: ${coefficient})`,
     }),
     exclude: z.array(z.string()).optional(),
     include: z.array(z.string()).optional(),

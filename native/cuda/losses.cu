@@ -150,6 +150,30 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
+// What the kernels above take and write, a block for each sample.
+struct Losses {
+  const char* op;
+  const Tensor& logits;
+  const IndexTensor& labels;
+  const Tensor& dlogits;
+  Tensor of_samples;
+
+  // `choose` (T{}, width, launch) launches a kernel with what it takes beside that; their mean is the loss.
+  template <typename Choose>
+  void launch(cudaStream_t stream, const Tensor& loss, const Choose& choose) const {
+    const std::int64_t samples = logits.shape[0], classes = logits.shape[1];
+    by_column(logits, [&](auto tag, auto width) {
+      using T = decltype(tag);
+      choose(tag, width, [&](auto kernel, auto... options) {
+        launch_rows({op, stream, logits.shape, width}, kernel, logits.read<T>(), labels.read<std::int32_t>(),
+                    dlogits.write<T>(), of_samples.write<double>(), static_cast<int>(samples),
+                    static_cast<int>(classes), options...);
+      });
+    });
+    sum_into(op, stream, of_samples, DividedBy{double(samples)}, loss);
+  }
+};
+
 // One entry a sample or a class; the matrices are [samples, classes].
 template <typename T>
 struct AngularTensors {
@@ -305,38 +329,25 @@ __global__ void __launch_bounds__(most_row_threads)
 
 void CudaBackend::softmax_cross_entropy(const Tensor& logits, const IndexTensor& labels, double label_smoothing,
                                         double log_guard, const Tensor& loss, const Tensor& dlogits) {
-  constexpr auto op = "softmax_cross_entropy";
-  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
-  const double spread = label_smoothing / double(classes), peak = 1 - label_smoothing;
-  const Tensor losses = scratch(DType::f64, {batch});
-  by_column(logits, [&](auto tag, auto width) {
+  const double spread = label_smoothing / double(logits.shape[1]), peak = 1 - label_smoothing;
+  const Losses losses{"softmax_cross_entropy", logits, labels, dlogits, scratch(DType::f64, {logits.shape[0]})};
+  losses.launch(stream_, loss, [&](auto tag, auto width, const auto& launch) {
     using T = decltype(tag);
-    const auto launch = [&](auto kernel, auto... guard) {
-      launch_rows({op, stream_, logits.shape, width}, kernel, logits.read<T>(), labels.read<std::int32_t>(),
-                  dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch), static_cast<int>(classes), spread,
-                  peak, guard...);
-    };
     if (log_guard > 0) {
-      launch(guarded_cross_entropy_rows<T, decltype(width)::value>, log_guard);
+      launch(guarded_cross_entropy_rows<T, decltype(width)::value>, spread, peak, log_guard);
     } else {
-      launch(cross_entropy_rows<T, decltype(width)::value>);
+      launch(cross_entropy_rows<T, decltype(width)::value>, spread, peak);
     }
   });
-  sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
 }
 
 void CudaBackend::multi_margin(const Tensor& logits, const IndexTensor& labels, double margin, bool squared,
                                const Tensor& loss, const Tensor& dlogits) {
-  constexpr auto op = "multi_margin";
-  const std::int64_t batch = logits.shape[0], classes = logits.shape[1];
-  const Tensor losses = scratch(DType::f64, {batch});
-  by_column(logits, [&](auto tag, auto width) {
+  const Losses losses{"multi_margin", logits, labels, dlogits, scratch(DType::f64, {logits.shape[0]})};
+  losses.launch(stream_, loss, [&](auto tag, auto width, const auto& launch) {
     using T = decltype(tag);
-    launch_rows({op, stream_, logits.shape, width}, multi_margin_rows<T, decltype(width)::value>, logits.read<T>(),
-                labels.read<std::int32_t>(), dlogits.write<T>(), losses.write<double>(), static_cast<int>(batch),
-                static_cast<int>(classes), static_cast<T>(margin), squared);
+    launch(multi_margin_rows<T, decltype(width)::value>, static_cast<T>(margin), squared);
   });
-  sum_into(op, stream_, losses, DividedBy{double(batch)}, loss);
 }
 
 void CudaBackend::angular_softmax_forward(const Tensor& x, const Tensor& w, const OptionalTensor& radius,

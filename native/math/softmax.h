@@ -16,8 +16,8 @@ SN_HD T cross_entropy_gradient(T probability, T spread, T own_peak, T batch) {
   return (probability - spread - own_peak) / batch;
 }
 
-// The same for -sum(target share * log(probability + guard)), guard > 0. With pull = share * probability / (probability +
-// guard), dL/dlogit is (probability * sum of all pulls - pull) / batch.
+// The same for -sum(target share * log(probability + guard)), guard > 0. With pull = share * probability / (probability
+// + guard), dL/dlogit is (probability * sum of all pulls - pull) / batch.
 SN_HD double guarded_pull(double probability, double share, double guard) {
   return share * probability / (probability + guard);
 }
