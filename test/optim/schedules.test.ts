@@ -36,14 +36,14 @@ test('ConstantSchedule', () => {
 test('CosineSchedule falls along a cosine, and stays at its end', () => {
   const cosine = new CosineSchedule({ learningRate: 1, iterations: 12, minimum: 0.2 });
   const rates = [0, 4, 6, 8, 12, 13, 1e9].map((iteration) => cosine.learningRateAt(iteration));
-  [1, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2].forEach((expected, i) => expect(rates[i]).toBeCloseTo(expected, 14));
+  [1, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2].forEach((expected, i) => { expect(rates[i]).toBeCloseTo(expected, 14); });
   expect(new CosineSchedule({ learningRate: 1, iterations: 5 }).learningRateAt(5)).toBe(0);
 });
 
 test('WarmupSchedule rises to the other schedule, whose iterations it does not shift', () => {
   const warm = new WarmupSchedule({ schedule: new StepSchedule({ learningRate: 1, milestones: [2, 5] }), iterations: 3 });
   const rates = [0, 1, 2, 3, 4, 5].map((iteration) => warm.learningRateAt(iteration));
-  [0.25, 0.5, 0.075, 0.1, 0.1, 0.01].forEach((expected, i) => expect(rates[i]).toBeCloseTo(expected, 14));
+  [0.25, 0.5, 0.075, 0.1, 0.1, 0.01].forEach((expected, i) => { expect(rates[i]).toBeCloseTo(expected, 14); });
 });
 
 test.each<[string, () => unknown, string, RegExp]>([
