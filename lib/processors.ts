@@ -75,9 +75,9 @@ interface CpuHierarchy {
 
 function cpuHierarchies(root: string): CpuHierarchy[] {
   return read(root, 'proc/self/mountinfo').split('\n').flatMap((line): CpuHierarchy[] => {
-    const [mount, filesystem] = line.split(' - ');
+    const [mount, filesystem = ''] = line.split(' - ');
     const [, , , mountRoot, mountPoint] = mount.split(' ').map(unescapePath);
-    const [type, , options = ''] = filesystem?.split(' ') ?? [];
+    const [type, , options = ''] = filesystem.split(' ');
     if (type === 'cgroup2') return [{ version: 2, mountRoot, mountPoint }];
     return type === 'cgroup' && options.split(',').includes('cpu') ? [{ version: 1, mountRoot, mountPoint }] : [];
   });
