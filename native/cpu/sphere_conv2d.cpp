@@ -12,6 +12,7 @@
 #include "cpu/channel_pack.h"
 #include "cpu/conv2d.h"
 #include "cpu/convolution.h"
+#include "cpu/dark_patches.h"
 #include "cpu/filter_cache.h"
 #include "math/norms.h"
 
@@ -134,6 +135,7 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
     // Without a backward, s and the norms are scratch of one chunk.
     const Tensor s = saved ? saved->s : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
     const Tensor norms = saved ? saved->inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
+    const bool in_tiles = is_convolved_in_tiles(ConvolutionShape::of(x.shape[0], x, w, y, geometry));
     ForwardEpilogue<T> following(kernels_.of<T>().batch_norm, y, epilogue);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
       const std::int64_t images = std::min(chunk, x.shape[0] - first);
@@ -149,6 +151,9 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
       if constexpr (std::is_same_v<T, float>) {
         convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
             ->forward(chunk_input, filter.unit, nullptr, chunk_s);
+        if (in_tiles) {
+          DarkPatches(*this, norm, chunk_norms, images, x, y, geometry).forward(chunk_input, filter.unit, chunk_s);
+        }
       } else {
         reference_conv_forward(x, filter.unit, {}, s, geometry);
       }
@@ -192,6 +197,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     const Tensor r = scratch(x.dtype, {chunk, positions, groups});
     const Tensor radial = dx ? scratch(x.dtype, {chunk, pixels, groups}) : Tensor{};
     const Tensor more_dw = dw && adds && chunk < x.shape[0] ? scratch(x.dtype, dw.shape) : Tensor{};
+    const bool in_tiles = is_convolved_in_tiles(ConvolutionShape::of(x.shape[0], x, w, dy, geometry));
+    Tensor dark_dw;  // of the dark patches
     std::optional<BackwardEpilogue<T>> following;
     if (epilogue) following.emplace(kernels_.of<T>().batch_norm, *epilogue, dy);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
@@ -204,14 +211,23 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
         following->apply(first * positions, images * positions, before_epilogue.write<T>());
         chunk_dy = before_epilogue.read<T>();
       }
-      sphere.backward(options.angular, chunk_dy, saved.s.read<T>() + output_offset,
-                      saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
+      const T* chunk_norms = saved.inv_patch_norm.read<T>() + first * positions * groups;
+      sphere.backward(options.angular, chunk_dy, saved.s.read<T>() + output_offset, chunk_norms, chunk_v, r.write<T>(),
                       columns.rows(images * positions), columns.view(), sums);
+      std::optional<DarkPatches> dark;
+      if constexpr (std::is_same_v<T, float>) {
+        if (in_tiles) {
+          dark.emplace(*this, norm, chunk_norms, images, x, dy, geometry);
+          dark->take(chunk_v);
+          if (dw) dark->add_to_dw(chunk_input, dark_dw);
+        }
+      }
       if (dx) {
         T* chunk_dx = dx.write<T>() + first * pixels * channels;
         if constexpr (std::is_same_v<T, float>) {
           convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
               ->backward_data(chunk_v, filter.unit, chunk_dx);
+          if (dark) dark->add_to_dx(filter.unit, chunk_dx);
         } else {
           reference_conv_backward_data(v, filter.unit, dx, geometry);
         }
@@ -230,6 +246,7 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     }
 
     if (dw && !adds) conv2d_backward_weights(x, v, dw, {}, geometry);
+    if (dark_dw) add(dw, dark_dw, dw);
     if (dw) {
       // dw = (dw' - unit filter * sum(u s)) / |w|
       const std::int64_t size = w.count() / filters;
