@@ -69,8 +69,8 @@ struct NormKernels {
   void (*box_sum)(const T* in, T* out, std::int64_t images, const Box&);
   void (*box_sum_transposed)(const T* in, T* out, std::int64_t images, const Box&);
 
-  // values = 1 / sqrt(values), guarded
-  void (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
+  // values = 1 / sqrt(values), guarded. Whether all values were below infinity.
+  bool (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
 
   // has[image]: whether one of its tiles of 4x4 windows has an inverse norm above `ratio` times another one that is not
   // 0. For one group.

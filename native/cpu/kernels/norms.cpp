@@ -121,11 +121,21 @@ void box_sum(const T* in, T* out, std::int64_t images, const Box& box) {
 }
 
 template <typename T>
-void inverse_norms(T* values, std::int64_t count, T eps, bool add) {
+bool inverse_norms(T* values, std::int64_t count, T eps, bool add) {
+  bool bounded = true;
+  bool* const shared = &bounded;
   in_shares(count, count > sphere_threshold, [=](Range range) {
-#pragma omp simd
-    for (std::int64_t i = range.begin; i < range.end; ++i) values[i] = math::guarded_inverse_norm(values[i], eps, add);
+    T most = 0;
+#pragma omp simd reduction(max : most)
+    for (std::int64_t i = range.begin; i < range.end; ++i) {
+      most = values[i] > most ? values[i] : most;
+      values[i] = math::guarded_inverse_norm(values[i], eps, add);
+    }
+    if (most < T(INFINITY)) return;
+#pragma omp atomic write
+    *shared = false;
   });
+  return bounded;
 }
 
 // Whether one of the tiles in these rows is uneven. Columns go in parts that are divisible by a tile, so that the pass
@@ -169,7 +179,8 @@ void find_uneven_tiles(const T* inverse_norms, bool* has, std::int64_t images, i
       has[n] = false;
       for (int row = 0; row < height && !has[n]; row += 4) {
         const int rows = height - row < 4 ? height - row : 4;
-        has[n] = are_tiles_uneven(inverse_norms + n * positions + static_cast<std::int64_t>(row) * width, rows, width, ratio);
+        has[n] = are_tiles_uneven(inverse_norms + n * positions + static_cast<std::int64_t>(row) * width, rows, width,
+                                  ratio);
       }
     }
   });
@@ -193,8 +204,8 @@ void subtract_radial(T* dx, const T* x, const T* weight, std::int64_t pixels, in
 
 template <typename T>
 NormKernels<T> make_norm_kernels() {
-  return {pixel_squares<T>, box_sum<T, false>, box_sum<T, true>, inverse_norms<T>,
-          find_uneven_tiles<T>, subtract_radial<T>};
+  return {pixel_squares<T>, box_sum<T, false>,    box_sum<T, true>,
+          inverse_norms<T>, find_uneven_tiles<T>, subtract_radial<T>};
 }
 
 template NormKernels<float> make_norm_kernels();
