@@ -1,6 +1,7 @@
 import type { NativeCudaInfo, NativeDevice, NativeInfo, NativeMemoryStats } from '../typings/native';
 import { DeviceError, requireOneOf } from './errors';
-import { codeOf, native } from './native';
+import { codeOf, native, threads } from './native';
+import type { ThreadLimit } from './processors';
 
 /** Where a tensor lives. */
 export const devices = ['cpu', 'cuda'] as const satisfies readonly NativeDevice[];
@@ -52,8 +53,14 @@ export function requireSameDevice(name: string, device: Device, other: string, e
 }
 
 /** What the addon and this machine offer. */
-export function deviceInfo(): NativeInfo {
-  return native.info();
+export interface DeviceInfo extends NativeInfo {
+  /** What set `threads`: null where each of the machine's processors has one. */
+  threadsLimitedBy: ThreadLimit | null;
+}
+
+/** What the addon and this machine offer. */
+export function deviceInfo(): DeviceInfo {
+  return { ...native.info(), threadsLimitedBy: threads.limitedBy };
 }
 
 /**

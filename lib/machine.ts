@@ -16,7 +16,7 @@ export interface Gpu {
 /** What a measurement was taken on. */
 export interface Machine {
   processor: string;
-  /** Hardware threads that this process may use. */
+  /** Hardware threads of the machine. */
   cores: number;
   /** Threads that the operators use. */
   threads: number;

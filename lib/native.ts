@@ -1,16 +1,38 @@
-import { arch, platform, versions } from 'node:process';
+import { arch, env, platform, versions } from 'node:process';
 import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
 import type { Native, NativeNames, NativeStructs, Packed } from '../typings/native';
 import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from './errors';
+import { operatorThreads } from './processors';
 
 /** The package's folder, from `lib/` and from `dist/` alike. */
 export const packageRoot = path.resolve(__dirname, '..');
 
+/**
+ * How often libgomp's threads look for work before they sleep. Its own 300,000 times take milliseconds, in which they hold
+ * processors that other processes, or the thread they wait for, want: a step took ten times as long on a loaded machine.
+ * 300 times are no slower than that on an idle one; docs/performance.md has the measurement.
+ */
+const spinCount = 300;
+
+/** Runs `load` with libgomp told to sleep soon, unless the user has said how to wait. It reads its environment once, when it is loaded. */
+function withShortSpin<T>(load: () => T): T {
+  if (env['GOMP_SPINCOUNT'] !== undefined || env['OMP_WAIT_POLICY'] !== undefined) return load();
+  env['GOMP_SPINCOUNT'] = String(spinCount);
+  try {
+    return load();
+  } finally {
+    delete env['GOMP_SPINCOUNT'];
+  }
+}
+
+/** What the operators of this thread use, and why not more. */
+export const threads = operatorThreads();
+
 function load(): Native {
   let addon: Native;
   try {
-    addon = nodeGypBuild(packageRoot) as Native;
+    addon = withShortSpin(() => nodeGypBuild(packageRoot) as Native);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     throw new DeviceError(
@@ -34,6 +56,7 @@ function load(): Native {
     data: DataError,
     disposed: DisposedError,
   });
+  addon.setThreads(threads.count);
   return addon;
 }
 

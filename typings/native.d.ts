@@ -195,6 +195,8 @@ export interface Native {
   /** The fields of every packed struct, in their order. */
   readonly structs: Record<string, string[]>;
 
+  /** How many threads the cpu's operators use that this environment calls, at least 1. */
+  setThreads(count: number): void;
   /** The constructors thrown by this environment's operators, by native error code. */
   setErrorClasses(
     classes: Record<

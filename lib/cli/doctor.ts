@@ -5,6 +5,7 @@ import nodeGypBuild from 'node-gyp-build';
 import type { NativeCudaInfo } from '../../typings/native';
 import { deviceInfo } from '../device';
 import { describeMachine, type Machine } from '../machine';
+import { type ThreadLimit, usableProcessors } from '../processors';
 import { formatBytes } from '../report/format';
 import { jsonOption } from './options';
 import { printResult } from './output';
@@ -15,6 +16,10 @@ interface Diagnosis extends Machine {
   /** The file that was loaded. */
   addon: string;
   ompNumThreads: string | null;
+  /** What set the number of threads: null where each of the machine's processors has one. */
+  threadsLimitedBy: ThreadLimit | null;
+  /** Processors that affinity mask and cgroup quota leave this process. */
+  usableProcessors: number;
   availableMemoryBytes: number;
   devices: { name: string; state: DeviceState; detail: string }[];
   /** All that is known of CUDA. */
@@ -32,11 +37,13 @@ export function define(command: Command): void {
 
 function diagnose(): Diagnosis {
   const machine = describeMachine('cpu');
-  const { cuda } = deviceInfo();
+  const { cuda, threadsLimitedBy } = deviceInfo();
   return {
     ...machine,
     addon: addonPath(),
     ompNumThreads: env['OMP_NUM_THREADS'] ?? null,
+    threadsLimitedBy,
+    usableProcessors: usableProcessors().count,
     availableMemoryBytes: availableMemory(),
     devices: [
       { name: 'cpu', state: 'available', detail: `${machine.processor}, ${machine.instructionSet}` },
@@ -64,8 +71,6 @@ function addonPath(): string {
 }
 
 function asText(diagnosis: Diagnosis): string {
-  const { threads, cores, ompNumThreads } = diagnosis;
-  const threadsBecause = ompNumThreads === null ? `of ${cores}; OMP_NUM_THREADS sets them` : `OMP_NUM_THREADS=${ompNumThreads}`;
   const free = formatBytes(diagnosis.availableMemoryBytes);
   return [
     'Devices',
@@ -74,7 +79,7 @@ function asText(diagnosis: Diagnosis): string {
     'Processor',
     field('model', diagnosis.processor),
     field('instruction set', `${diagnosis.instructionSet} (our kernels; oneDNN picks its own)`),
-    field('threads', `${threads} (${threadsBecause})`),
+    field('threads', threadsText(diagnosis)),
     field('memory', `${free} free of ${formatBytes(diagnosis.memoryBytes)}`),
     '',
     'Software',
@@ -83,6 +88,12 @@ function asText(diagnosis: Diagnosis): string {
     field('system', diagnosis.system),
     field('addon', diagnosis.addon),
   ].join('\n');
+}
+
+function threadsText({ threads, cores, ompNumThreads, threadsLimitedBy: limit, usableProcessors: usable }: Diagnosis): string {
+  if (limit !== 'OMP_NUM_THREADS') return `${threads} of ${cores} (${limit ? `limited by the ${limit}; ` : ''}OMP_NUM_THREADS sets them)`;
+  const tooMany = threads > usable ? `; affinity and cgroup quota leave ${usable}: more threads wait for each other` : '';
+  return `${threads} of ${cores} (OMP_NUM_THREADS=${ompNumThreads}${tooMany})`;
 }
 
 function field(name: string, value: string): string {

@@ -1,6 +1,6 @@
-import { availableParallelism } from 'node:os';
 import { Command, CommanderError } from 'commander';
 import { SphereNetError } from '../errors';
+import { usableProcessors } from '../processors';
 
 /** Wrong use: an option, a file or data that the user can put right. */
 const wrongUseCode = 2;
@@ -16,7 +16,7 @@ export function newProgram(name: string): Command {
 /** Runs the command that the user gave, and sets the exit code. Errors are printed as one sentence. */
 export async function runProgram(program: Command): Promise<void> {
   // libuv starts its threads on first use. Images of folders are decoded on them, for which four are few on a large machine.
-  process.env['UV_THREADPOOL_SIZE'] ??= String(Math.max(4, availableParallelism()));
+  process.env['UV_THREADPOOL_SIZE'] ??= String(Math.max(4, usableProcessors().count));
   let active = program;
   program.hook('preAction', (_, command) => { active = command; });
   try {

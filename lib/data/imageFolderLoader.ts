@@ -1,8 +1,8 @@
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DataError, describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { native } from '../native';
 import { requireBoolean } from '../ops/checks';
+import { usableProcessors } from '../processors';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
@@ -35,7 +35,7 @@ export interface ImageFolderLoaderOptions extends BatchLoaderOptions {
   augment?: FolderAugmentation;
   /**
    * Images decoded at the same time. Batches do not depend on it. They are decoded on libuv's threads: of these there are 4,
-   * or $UV_THREADPOOL_SIZE, and more workers than that do not help. Default: the number of processors.
+   * or $UV_THREADPOOL_SIZE, and more workers than that do not help. Default: the number of processors that the process may use.
    */
   workers?: number;
 }
@@ -74,7 +74,7 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
       horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
       vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
     };
-    this.#decoding = new Limiter(requireNumber('workers', options.workers ?? availableParallelism(), { min: 1, integer: true }));
+    this.#decoding = new Limiter(requireNumber('workers', options.workers ?? usableProcessors().count, { min: 1, integer: true }));
   }
 
   protected override async load(request: BatchRequest): Promise<IndexedBatch | null> {

@@ -38,6 +38,13 @@ Napi::Value info(Args& args) {
   return object;
 }
 
+// OpenMP keeps the number by the thread that calls the operators, and each environment has its own.
+void set_threads(Args& args) {
+  const double count = args.number();
+  if (!(count >= 1 && count <= 1024)) throw Error(ErrorCode::option, "threads", "threads must be from 1 to 1024");
+  omp_set_num_threads(static_cast<int>(count));
+}
+
 Napi::Value benchmark_convolution(Args& args) {
   const Tensor &x = args.tensor(), &w = args.tensor(), &y = args.tensor();
   ConvGeometry geometry;
@@ -57,6 +64,7 @@ Napi::Value benchmark_convolution(Args& args) {
 
 void expose_info(Napi::Env env, Napi::Object& exports) {
   expose<info>(env, exports, "info");
+  expose<set_threads>(env, exports, "setThreads");
   expose<benchmark_convolution>(env, exports, "benchmarkConvolution");
 }
 

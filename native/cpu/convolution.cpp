@@ -28,10 +28,14 @@ constexpr std::int64_t chunk_bytes = std::int64_t{8} << 20;
 
 }  // namespace
 
+bool is_convolved_in_tiles(const ConvolutionShape& shape) {
+  return winograd_allowed() && WinogradConvolution::suits(shape);
+}
+
 std::shared_ptr<Convolution> Convolutions::make(const ConvolutionShape& shape) {
   using Algorithm = DnnlConvolution::Algorithm;
   const auto of_dnnl = [&](Algorithm algorithm) { return std::make_shared<DnnlConvolution>(shape, dnnl_, algorithm); };
-  if (winograd_allowed() && WinogradConvolution::suits(shape)) {
+  if (is_convolved_in_tiles(shape)) {
     // Some versions of oneDNN have Winograd's algorithm for AVX-512; it is slow on few channels.
     if (std::min(shape.channels, shape.filters) >= 32) {
       try {

@@ -12,6 +12,7 @@
 #include "cpu/channel_pack.h"
 #include "cpu/conv2d.h"
 #include "cpu/convolution.h"
+#include "cpu/dark_patches.h"
 #include "cpu/filter_cache.h"
 #include "math/norms.h"
 
@@ -29,8 +30,9 @@ void compute_unit_filters(const Tensor& w, const NormGuard& guard, const Tensor&
     double squared = 0;
 #pragma omp simd reduction(+ : squared)
     for (std::int64_t i = 0; i < size; ++i) squared += static_cast<double>(source[o * size + i]) * source[o * size + i];
-    inverse[o] = static_cast<T>(math::guarded_inverse_norm(squared, guard.eps, guard.add));
-    for (std::int64_t i = 0; i < size; ++i) target[o * size + i] = source[o * size + i] * inverse[o];
+    const double factor = math::guarded_inverse_norm(squared, guard.eps, guard.add);
+    inverse[o] = static_cast<T>(factor);
+    for (std::int64_t i = 0; i < size; ++i) target[o * size + i] = static_cast<T>(source[o * size + i] * factor);
   }
 }
 
@@ -87,6 +89,34 @@ class FilterColumns {
   std::vector<int> owners_;
 };
 
+// Squares of numbers above 1e19 are too large for float32, but SphereConv does not depend on the length of x: x then
+// goes through it times 2^exponent, with numbers of about 1. The exponent is 0 where a number is not finite.
+int exponent_to_unit(const Tensor& x) {
+  float largest = 0;
+  const float* values = x.read<float>();
+  for (std::int64_t i = 0; i < x.count(); ++i) largest = std::max(largest, std::abs(values[i]));
+  return largest > 0 && std::isfinite(largest) ? -std::ilogb(largest) : 0;
+}
+
+// Of x times 2^exponent. Patches below 1e-18 count as zero: their squares would be too small for float32.
+NormGuard scaled(const NormGuard& guard, int exponent) {
+  if (guard.add) return {std::max(std::ldexp(guard.eps, 2 * exponent), 1e-36), true};
+  return {std::max(std::ldexp(guard.eps, exponent), 1e-18), false};
+}
+
+// out = x 2^exponent, which may be x. As a float, the factor itself could be 0.
+void scale_by_power(const Tensor& x, int exponent, const Tensor& out) {
+  const float* from = x.read<float>();
+  float* to = out.write<float>();
+  for (std::int64_t i = 0; i < x.count(); ++i) to[i] = std::ldexp(from[i], exponent);
+}
+
+bool are_squares_too_large(const Tensor& inverse_norms) {
+  constexpr float least = 5.5e-20F;  // of a norm whose square is a float32
+  const float* values = inverse_norms.read<float>();
+  return std::any_of(values, values + inverse_norms.count(), [](float v) { return v > 0 && v < least; });
+}
+
 Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
   return {geometry,
           static_cast<int>(x.shape[1]),
@@ -118,46 +148,64 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
                                        const SphereOptions& options, const Epilogue& epilogue) {
   const FilterCache& filter = unit_filters(w, options.guard);
   if (saved) copy(filter.inverse_norms, saved->inv_filter_norm);
-  by_dtype(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
-    const NormKernels<T>& norm = kernels_.of<T>().norms;
-    const int filters = static_cast<int>(w.shape[0]);
-    const int channels = static_cast<int>(x.shape[3]);
-    const int groups = geometry.groups;
-    const Box box = box_of(x, y, geometry);
-    const std::int64_t pixels = x.shape[1] * x.shape[2];
-    const std::int64_t positions = y.shape[1] * y.shape[2];
-    const FilterColumns<T> columns(k, bias, filters, groups, options);
-    const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
-    const Tensor squares = scratch(x.dtype, {chunk, pixels, groups});
-    // Without a backward, s and the norms are scratch of one chunk.
-    const Tensor s = saved ? saved->s : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
-    const Tensor norms = saved ? saved->inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
-    ForwardEpilogue<T> following(kernels_.of<T>().batch_norm, y, epilogue);
-    for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
-      const std::int64_t images = std::min(chunk, x.shape[0] - first);
-      const std::int64_t first_saved = saved ? first : 0;
-      const T* chunk_input = x.read<T>() + first * pixels * channels;
-      T* chunk_norms = norms.write<T>() + first_saved * positions * groups;
-      T* chunk_s = s.write<T>() + first_saved * positions * filters;
-      T* chunk_output = y.write<T>() + first * positions * filters;
-      norm.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
-      norm.box_sum(squares.read<T>(), chunk_norms, images, box);
-      norm.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(options.guard.eps),
-                         options.guard.add);
-      if constexpr (std::is_same_v<T, float>) {
-        convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
-            ->forward(chunk_input, filter.unit, nullptr, chunk_s);
-      } else {
-        reference_conv_forward(x, filter.unit, {}, s, geometry);
+  // Where the square of a patch's length is too large for float32, it stops and returns the exponent by which x has to
+  // be scaled; else 0. What it wrote until then is written again.
+  const auto convolve = [&](const Tensor& input, const NormGuard& patch_guard) {
+    int exponent = 0;
+    by_dtype(x.dtype, [&](auto tag) {
+      using T = decltype(tag);
+      const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
+      const NormKernels<T>& norm = kernels_.of<T>().norms;
+      const int filters = static_cast<int>(w.shape[0]);
+      const int channels = static_cast<int>(x.shape[3]);
+      const int groups = geometry.groups;
+      const Box box = box_of(x, y, geometry);
+      const std::int64_t pixels = x.shape[1] * x.shape[2];
+      const std::int64_t positions = y.shape[1] * y.shape[2];
+      const FilterColumns<T> columns(k, bias, filters, groups, options);
+      const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
+      const Tensor squares = scratch(x.dtype, {chunk, pixels, groups});
+      // Without a backward, s and the norms are scratch of one chunk.
+      const Tensor s = saved ? saved->s : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
+      const Tensor norms = saved ? saved->inv_patch_norm : scratch(x.dtype, {chunk, positions, groups});
+      const bool in_tiles = is_convolved_in_tiles(ConvolutionShape::of(x.shape[0], x, w, y, geometry));
+      ForwardEpilogue<T> following(kernels_.of<T>().batch_norm, y, epilogue);
+      for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
+        const std::int64_t images = std::min(chunk, x.shape[0] - first);
+        const std::int64_t first_saved = saved ? first : 0;
+        const T* chunk_input = input.read<T>() + first * pixels * channels;
+        T* chunk_norms = norms.write<T>() + first_saved * positions * groups;
+        T* chunk_s = s.write<T>() + first_saved * positions * filters;
+        T* chunk_output = y.write<T>() + first * positions * filters;
+        norm.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
+        norm.box_sum(squares.read<T>(), chunk_norms, images, box);
+        const bool bounded = norm.inverse_norms(chunk_norms, images * positions * groups,
+                                                static_cast<T>(patch_guard.eps), patch_guard.add);
+        if (!bounded && x.dtype == DType::f32) exponent = exponent_to_unit(input);
+        if (exponent != 0) return;
+        if constexpr (std::is_same_v<T, float>) {
+          convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
+              ->forward(chunk_input, filter.unit, nullptr, chunk_s);
+          if (in_tiles) {
+            DarkPatches(*this, norm, chunk_norms, images, x, y, geometry).forward(chunk_input, filter.unit, chunk_s);
+          }
+        } else {
+          reference_conv_forward(input, filter.unit, {}, s, geometry);
+        }
+        sphere.forward(options.angular, chunk_s, chunk_output, chunk_norms, columns.rows(images * positions),
+                       columns.view());
+        following.take(first * positions, images * positions);
       }
-      sphere.forward(options.angular, chunk_s, chunk_output, chunk_norms, columns.rows(images * positions),
-                     columns.view());
-      following.take(first * positions, images * positions);
-    }
-    following.finish();
-  });
+      following.finish();
+    });
+    return exponent;
+  };
+  const int exponent = convolve(x, options.guard);
+  if (exponent == 0) return;
+  const Tensor unit_x = scratch(x.dtype, x.shape);
+  scale_by_power(x, exponent, unit_x);
+  convolve(unit_x, scaled(options.guard, exponent));
+  if (saved) scale_by_power(saved->inv_patch_norm, exponent, saved->inv_patch_norm);
 }
 
 void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const OptionalTensor& k,
@@ -165,6 +213,16 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
                                         const OptionalTensor& dw, const OptionalTensor& dk, const OptionalTensor& dbias,
                                         const ConvGeometry& geometry, const SphereOptions& options,
                                         const std::optional<EpilogueGradient>& epilogue) {
+  const bool too_large = x.dtype == DType::f32 && are_squares_too_large(saved.inv_patch_norm);
+  if (const int exponent = too_large ? exponent_to_unit(x) : 0; exponent != 0) {
+    const SphereSaved of_unit_x{saved.s, scratch(x.dtype, saved.inv_patch_norm.shape), saved.inv_filter_norm};
+    const Tensor unit_x = scratch(x.dtype, x.shape);
+    scale_by_power(x, exponent, unit_x);
+    scale_by_power(saved.inv_patch_norm, -exponent, of_unit_x.inv_patch_norm);
+    sphere_conv2d_backward(unit_x, w, k, of_unit_x, dy, dx, dw, dk, dbias, geometry, options, epilogue);
+    if (dx) scale_by_power(dx, exponent, dx);
+    return;
+  }
   const FilterCache& filter = unit_filters(w, options.guard);
   by_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -192,6 +250,8 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     const Tensor r = scratch(x.dtype, {chunk, positions, groups});
     const Tensor radial = dx ? scratch(x.dtype, {chunk, pixels, groups}) : Tensor{};
     const Tensor more_dw = dw && adds && chunk < x.shape[0] ? scratch(x.dtype, dw.shape) : Tensor{};
+    const bool in_tiles = is_convolved_in_tiles(ConvolutionShape::of(x.shape[0], x, w, dy, geometry));
+    Tensor dark_dw;  // of the dark patches
     std::optional<BackwardEpilogue<T>> following;
     if (epilogue) following.emplace(kernels_.of<T>().batch_norm, *epilogue, dy);
     for (std::int64_t first = 0; first < x.shape[0]; first += chunk) {
@@ -204,14 +264,23 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
         following->apply(first * positions, images * positions, before_epilogue.write<T>());
         chunk_dy = before_epilogue.read<T>();
       }
-      sphere.backward(options.angular, chunk_dy, saved.s.read<T>() + output_offset,
-                      saved.inv_patch_norm.read<T>() + first * positions * groups, chunk_v, r.write<T>(),
+      const T* chunk_norms = saved.inv_patch_norm.read<T>() + first * positions * groups;
+      sphere.backward(options.angular, chunk_dy, saved.s.read<T>() + output_offset, chunk_norms, chunk_v, r.write<T>(),
                       columns.rows(images * positions), columns.view(), sums);
+      std::optional<DarkPatches> dark;
+      if constexpr (std::is_same_v<T, float>) {
+        if (in_tiles) {
+          dark.emplace(*this, norm, chunk_norms, images, x, dy, geometry);
+          dark->take(chunk_v);
+          if (dw) dark->add_to_dw(chunk_input, dark_dw);
+        }
+      }
       if (dx) {
         T* chunk_dx = dx.write<T>() + first * pixels * channels;
         if constexpr (std::is_same_v<T, float>) {
           convolutions_->of(ConvolutionShape::of(images, x, w, dy, geometry))
               ->backward_data(chunk_v, filter.unit, chunk_dx);
+          if (dark) dark->add_to_dx(filter.unit, chunk_dx);
         } else {
           reference_conv_backward_data(v, filter.unit, dx, geometry);
         }
@@ -230,6 +299,7 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     }
 
     if (dw && !adds) conv2d_backward_weights(x, v, dw, {}, geometry);
+    if (dark_dw) add(dw, dark_dw, dw);
     if (dw) {
       // dw = (dw' - unit filter * sum(u s)) / |w|
       const std::int64_t size = w.count() / filters;

@@ -15,6 +15,17 @@ test('doctor --json prints one document and nothing else', async () => {
   expect(report['cuda']).toEqual(deviceInfo().cuda);
 });
 
+test('doctor says what set the number of threads', async () => {
+  const { stdout } = await runCli(['doctor'], { OMP_NUM_THREADS: '999' });
+  expect(stdout).toMatch(/^ {2}threads +999 of \d+ \(OMP_NUM_THREADS=999; affinity and cgroup quota leave \d+: more threads wait for each other\)$/m);
+});
+
+// libgomp prints its settings, on stderr.
+test.each([[{}, '300'], [{ GOMP_SPINCOUNT: '77' }, '77']])('threads without work spin briefly, or as the user says: %p', async (given, count) => {
+  const { stderr } = await runCli(['doctor'], { OMP_DISPLAY_ENV: 'verbose', ...given });
+  expect(stderr).toContain(`GOMP_SPINCOUNT = '${count}'`);
+});
+
 test('doctor says for every device whether it can be used, and why not', async () => {
   const { code, stdout } = await runCli(['doctor']);
   expect(code).toBe(0);

@@ -6,7 +6,7 @@ import nodeGypBuild from 'node-gyp-build';
 import ts from 'typescript';
 import { devices, precisions } from '../../lib/device';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
-import { native, packageRoot, packer } from '../../lib/native';
+import { native, packageRoot, packer, threads } from '../../lib/native';
 import { angularOperators, marginFunctions, positivities } from '../../lib/ops';
 import { dtypes } from '../../lib/tensor';
 
@@ -95,7 +95,7 @@ describe('the addon', () => {
   });
 
   // lib/ checks what users pass; a mistake in lib/ must still not become a crash.
-  const taking = declaredNames.filter((name) => !['info', 'setErrorClasses'].includes(name));
+  const taking = declaredNames.filter((name) => !['info', 'setErrorClasses', 'setThreads'].includes(name));
   const nonsense: [string, unknown][] = [
     ['nothing', undefined],
     ['null', null],
@@ -110,6 +110,11 @@ describe('the addon', () => {
       expect(() => addon[name](...Array<unknown>(24).fill(value))).toThrow();
     }
     expect(() => addon[name]()).toThrow();
+  });
+
+  test.each([undefined, '2', NaN, 0, 0.5, -1, 1025, Infinity])('%p is no number of threads', (count) => {
+    expect(() => { native.setThreads(count as number); }).toThrow(OptionError);
+    expect(native.info().threads).toBe(threads.count);
   });
 
   test('a released tensor is refused by every reader', () => {

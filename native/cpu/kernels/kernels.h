@@ -69,8 +69,12 @@ struct NormKernels {
   void (*box_sum)(const T* in, T* out, std::int64_t images, const Box&);
   void (*box_sum_transposed)(const T* in, T* out, std::int64_t images, const Box&);
 
-  // values = 1 / sqrt(values), guarded
-  void (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
+  // values = 1 / sqrt(values), guarded. Whether all values were below infinity.
+  bool (*inverse_norms)(T* values, std::int64_t count, T eps, bool add);
+
+  // has[image]: whether one of its tiles of 4x4 windows has an inverse norm above `ratio` times another one that is not
+  // 0. For one group.
+  void (*find_uneven_tiles)(const T* inverse_norms, bool* has, std::int64_t images, int height, int width, T ratio);
 
   // dx -= x * weight, the weight one number a pixel and group
   void (*subtract_radial)(T* dx, const T* x, const T* weight, std::int64_t pixels, int channels, int groups);

@@ -121,10 +121,68 @@ void box_sum(const T* in, T* out, std::int64_t images, const Box& box) {
 }
 
 template <typename T>
-void inverse_norms(T* values, std::int64_t count, T eps, bool add) {
+bool inverse_norms(T* values, std::int64_t count, T eps, bool add) {
+  bool bounded = true;
+  bool* const shared = &bounded;
   in_shares(count, count > sphere_threshold, [=](Range range) {
+    T most = 0;
+#pragma omp simd reduction(max : most)
+    for (std::int64_t i = range.begin; i < range.end; ++i) {
+      most = values[i] > most ? values[i] : most;
+      values[i] = math::guarded_inverse_norm(values[i], eps, add);
+    }
+    if (most < T(INFINITY)) return;
+#pragma omp atomic write
+    *shared = false;
+  });
+  return bounded;
+}
+
+// Whether one of the tiles in these rows is uneven. Columns go in parts that are divisible by a tile, so that the pass
+// over the rows is vector code.
+template <typename T>
+bool are_tiles_uneven(const T* inverse_norms, int rows, int width, T ratio) {
+  constexpr int tile = 4, part = 64;
+  for (int first = 0; first < width; first += part) {
+    const int columns = width - first < part ? width - first : part;
+    T least[part], most[part];
+    for (int j = 0; j < part; ++j) {
+      least[j] = T(INFINITY);
+      most[j] = 0;
+    }
+    for (int row = 0; row < rows; ++row) {
+      const T* from = inverse_norms + static_cast<std::int64_t>(row) * width + first;
 #pragma omp simd
-    for (std::int64_t i = range.begin; i < range.end; ++i) values[i] = math::guarded_inverse_norm(values[i], eps, add);
+      for (int j = 0; j < columns; ++j) {
+        const T positive = from[j] > 0 ? from[j] : T(INFINITY);
+        least[j] = positive < least[j] ? positive : least[j];
+        most[j] = from[j] > most[j] ? from[j] : most[j];
+      }
+    }
+    for (int corner = 0; corner < columns; corner += tile) {
+      T low = least[corner], high = most[corner];
+      for (int j = corner + 1; j < corner + tile; ++j) {
+        low = least[j] < low ? least[j] : low;
+        high = most[j] > high ? most[j] : high;
+      }
+      if (high > ratio * low) return true;
+    }
+  }
+  return false;
+}
+
+template <typename T>
+void find_uneven_tiles(const T* inverse_norms, bool* has, std::int64_t images, int height, int width, T ratio) {
+  const std::int64_t positions = static_cast<std::int64_t>(height) * width;
+  in_shares(images, images * positions > parallel_threshold, [=](Range range) {
+    for (std::int64_t n = range.begin; n < range.end; ++n) {
+      has[n] = false;
+      for (int row = 0; row < height && !has[n]; row += 4) {
+        const int rows = height - row < 4 ? height - row : 4;
+        has[n] = are_tiles_uneven(inverse_norms + n * positions + static_cast<std::int64_t>(row) * width, rows, width,
+                                  ratio);
+      }
+    }
   });
 }
 
@@ -146,7 +204,8 @@ void subtract_radial(T* dx, const T* x, const T* weight, std::int64_t pixels, in
 
 template <typename T>
 NormKernels<T> make_norm_kernels() {
-  return {pixel_squares<T>, box_sum<T, false>, box_sum<T, true>, inverse_norms<T>, subtract_radial<T>};
+  return {pixel_squares<T>, box_sum<T, false>,    box_sum<T, true>,
+          inverse_norms<T>, find_uneven_tiles<T>, subtract_radial<T>};
 }
 
 template NormKernels<float> make_norm_kernels();
