@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { Linear, Module, type Parameter } from '../nn';
 import { softmaxCrossEntropy } from '../ops';
+import { requireCount } from '../ops/checks';
 import type { Tensor } from '../tensor';
 import { defineLoss } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
@@ -46,7 +47,7 @@ export class SoftmaxLoss extends Head {
     super();
     requireKnownKeys('SoftmaxLoss', options, [...classWeightKeys, 'bias', 'labelSmoothing']);
     const { inFeatures, bias, labelSmoothing, generator } = options;
-    const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
+    const classes = requireCount('classes', options.classes, 2);
     this.#crossEntropy = new CrossEntropyLoss({ labelSmoothing });
     this.linear = new Linear({ inFeatures, outFeatures: classes, bias, generator });
   }

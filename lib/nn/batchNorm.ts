@@ -1,7 +1,7 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
 import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
-import { requireBoolean } from '../ops/checks';
+import { requireBoolean, requireCount } from '../ops/checks';
 import { ones, type Tensor, zeros } from '../tensor';
 import { type Addition, type Epilogue, isOverridden, Module, ModuleBuffer, Parameter } from './module';
 
@@ -32,7 +32,7 @@ export class BatchNorm2d extends Module {
   constructor(options: BatchNorm2dOptions) {
     super();
     requireKnownKeys('BatchNorm2d', options, ['channels', 'momentum', 'eps', 'relu']);
-    const channels = requireNumber('channels', options.channels, { min: 1, integer: true });
+    const channels = requireCount('channels', options.channels);
     this.momentum = requireNumber('momentum', options.momentum ?? 0.1, { min: 0, max: 1 });
     this.eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
     this.relu = requireBoolean('relu', options.relu ?? false);
