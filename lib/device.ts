@@ -67,7 +67,8 @@ export function hostMemory(): number {
  */
 export function requireMemory(device: Device, bytesPerElement: number, extents: readonly number[]): void {
   let bytes = bytesPerElement;
-  for (const extent of extents) bytes *= extent;
+  // An extent of 0 makes no room for others that no native integer holds.
+  for (const extent of extents) bytes *= extent || 1;
   // The emulated device has the host's memory.
   const most = device === 'cpu' ? hostMemory() : cudaInfo().memoryBytes || hostMemory();
   if (bytes <= most) return;

@@ -100,16 +100,16 @@ export function flatten(values: NestedNumbers, shape: number[]): number[] {
 export function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
   const array = arrayTypes[dtype].from(values);
   if (isInteger(dtype)) {
-    for (let i = 0; i < values.length; i++) if (array[i] !== values[i]) throw notStorable(`data[${i}]`, values[i], dtype);
+    for (let i = 0; i < values.length; i++) if (array[i] !== values[i]) throw notStorable('data', `data[${i}]`, values[i], dtype);
   }
   return array;
 }
 
 /** @throws {DataError} when `value` is a fraction, NaN or out of range for an integer type. */
 export function requireStorable(name: string, value: number, dtype: DType): void {
-  if (isInteger(dtype) && arrayTypes[dtype].of(value)[0] !== value) throw notStorable(name, value, dtype);
+  if (isInteger(dtype) && arrayTypes[dtype].of(value)[0] !== value) throw notStorable(name, name, value, dtype);
 }
 
-function notStorable(name: string, value: number, dtype: DType): DataError {
-  return new DataError(name, `${name} is ${value}, which ${dtype} cannot hold`);
+function notStorable(argument: string, place: string, value: number, dtype: DType): DataError {
+  return new DataError(argument, `${place} is ${value}, which ${dtype} cannot hold`);
 }

@@ -49,7 +49,7 @@ export class BatchNorm2d extends Module {
 
   override asEpilogue(addition: Addition | null): Epilogue | null {
     // A ReLU of its own comes before the addition, which the pass does not have.
-    if (isOverridden(this, BatchNorm2d) || (addition && this.relu)) return null;
+    if (isOverridden(this, batchNorm2dForward) || (addition && this.relu)) return null;
     return { of: (y) => checkBatchNorm(y, { ...this.#options(), ...addition }) };
   }
 
@@ -58,3 +58,5 @@ export class BatchNorm2d extends Module {
     return { gamma, beta, runningMean, runningVariance, training, momentum, eps, relu };
   }
 }
+
+const batchNorm2dForward: unknown = Reflect.get(BatchNorm2d.prototype, 'forward');

@@ -54,13 +54,15 @@ export abstract class Convolution extends Module implements EpilogueHost {
   }
 
   override asEpilogueHost(): EpilogueHost | null {
-    return isOverridden(this, Convolution) ? null : this;
+    return isOverridden(this, convolutionForward) ? null : this;
   }
 
   override multiplyAdds(output: Shape): number {
     return sizeOf(output.slice(0, -1)) * this.weight.size;
   }
 }
+
+const convolutionForward: unknown = Reflect.get(Convolution.prototype, 'forward');
 
 /**
  * Plain convolution, `y = conv(x, weight) + bias`: `[N, H, W, C]` to `[N, OH, OW, O]` with

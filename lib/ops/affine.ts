@@ -25,7 +25,7 @@ export function affine(x: Tensor, options: AffineOptions): Tensor {
   requireFloat('x', x);
   requireAlike(['x', x], ['scale', scale], ['shift', shift]);
   const channels = x.shape.slice(-1);
-  if (!channels[0]) throw new ShapeError('x', `x must have at least one channel, but has shape ${formatShape(x.shape)}`);
+  if (!channels[0]) throw new ShapeError('x', `x must have a channel axis with at least one channel, but has shape ${formatShape(x.shape)}`);
   if (scale) requireShape('scale', scale, channels);
   if (shift) requireShape('shift', shift, channels);
   const y = x.newEmpty();

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { requireSameDevice } from '../device';
-import { CheckpointError, describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { CheckpointError, describe, OptionError, requireKnownKeys, requireNoMore, requireNumber } from '../errors';
 import { requireSameLayout, zeroGradients } from '../nn/module';
 import { requireFloat } from '../ops/checks';
 import { Tensor } from '../tensor';
@@ -104,7 +104,8 @@ export abstract class Optimizer {
    * @throws {DTypeError | ShapeError | DisposedError} when a gradient is not like its parameter, or something was released.
    *   Whatever is thrown, nothing has been changed.
    */
-  step(): void {
+  step(...extra: never[]): void {
+    requireNoMore('step', extra);
     // What can fail does so before the first parameter is changed: checks of all groups, then memory for new moments.
     const alike = this.#groups.flatMap((group) => this.#alike(group).map((each) => ({ ...group, ...each })));
     const work = alike.map((each) => ({ ...each, states: each.members.map((parameter) => this.#stateOf(parameter)) }));
@@ -125,7 +126,8 @@ export abstract class Optimizer {
   protected abstract update(update: Update): void;
 
   /** Releases the gradients of all parameters. */
-  zeroGrad(): void {
+  zeroGrad(...extra: never[]): void {
+    requireNoMore('zeroGrad', extra);
     zeroGradients(this.#states.keys());
   }
 
@@ -142,7 +144,8 @@ export abstract class Optimizer {
    * Goes on from where {@link stateDict} was taken, with the same parameters in the same groups.
    * @throws {CheckpointError} when the state belongs to another optimizer or other parameters; nothing has been changed.
    */
-  loadStateDict(state: { tensors: Readonly<Record<string, Tensor>>; values: unknown }): void {
+  loadStateDict(state: { tensors: Readonly<Record<string, Tensor>>; values: unknown }, ...extra: never[]): void {
+    requireNoMore('loadStateDict', extra);
     const { learningRate, steps } = this.#checkValues(state.values);
     const parameters = [...this.#states.keys()];
     const started = parameters.map((_, i) => i).filter((i) => steps[i] > 0);
