@@ -94,12 +94,15 @@ export function requireCount(name: string, value: unknown, min = 1): number {
   return requireNumber(name, value, { min, max: largestInteger, integer: true });
 }
 
-/** @throws {OptionError} unless both are integers of at least `min`. */
-export function requirePair(name: string, value: unknown, min: number): readonly [number, number] {
+/** A stride, padding or dilation at most: with room for the native side's sums of them, and more than any image needs. */
+export const largestStep = 2 ** 20;
+
+/** @throws {OptionError} unless both are integers from `min` to `max`. */
+export function requirePair(name: string, value: unknown, min: number, max = largestInteger): readonly [number, number] {
   const pair = typeof value === 'number' ? [value, value] : value;
-  const isAllowed = (n: unknown) => Number.isInteger(n) && (n as number) >= min && (n as number) <= largestInteger;
+  const isAllowed = (n: unknown) => Number.isInteger(n) && (n as number) >= min && (n as number) <= max;
   if (Array.isArray(pair) && pair.length === 2 && pair.every(isAllowed)) return pair as unknown as readonly [number, number];
-  throw new OptionError(name, `${name} must be an integer from ${min} below 2^31, or two of them, but got ${describe(value)}`);
+  throw new OptionError(name, `${name} must be an integer from ${min} to ${max}, or two of them, but got ${describe(value)}`);
 }
 
 /** @throws {OptionError} unless `value` is true or false. */

@@ -4,16 +4,16 @@ import { OptionError, requireKnownKeys, ShapeError } from '../errors';
 import { native, packer } from '../native';
 import type { Tensor } from '../tensor';
 import { batchNormChecked, type CheckedBatchNorm, evaluationEpilogue } from './batchNorm';
-import { formatShape, type Pair, largestInteger, requireAlike, requireBatch, requireCount, requireFloat, requirePair, requireRank, requireShape } from './checks';
+import { formatShape, type Pair, largestInteger, largestStep, requireAlike, requireBatch, requireCount, requireFloat, requirePair, requireRank, requireShape } from './checks';
 import { emptyResult } from './empty';
 
 /** How a filter walks over an image. */
 export interface ConvOptions {
-  /** Step of the window, at least 1. Default 1. */
+  /** Step of the window, 1 to 2^20. Default 1. */
   stride?: Pair;
-  /** Zeros around the image, at least 0. Default 0. */
+  /** Zeros around the image, 0 to 2^20. Default 0. */
   padding?: Pair;
-  /** Distance of the filter's taps, at least 1. Default 1. */
+  /** Distance of the filter's taps, 1 to 2^20. Default 1. */
   dilation?: Pair;
   /** Channels are split into this many groups, each with filters of its own. Default 1. */
   groups?: number;
@@ -33,9 +33,9 @@ const packGeometry = packer('ConvGeometry');
 export function convGeometry(options: ConvOptions, kernel: readonly [height: number, width: number]): CheckedGeometry {
   const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
   const [kernelH, kernelW] = kernel;
-  const [strideH, strideW] = requirePair('stride', stride, 1);
-  const [paddingH, paddingW] = requirePair('padding', padding, 0);
-  const [dilationH, dilationW] = requirePair('dilation', dilation, 1);
+  const [strideH, strideW] = requirePair('stride', stride, 1, largestStep);
+  const [paddingH, paddingW] = requirePair('padding', padding, 0, largestStep);
+  const [dilationH, dilationW] = requirePair('dilation', dilation, 1, largestStep);
   requireCount('groups', groups);
   const geometry = { kernelH, kernelW, strideH, strideW, paddingH, paddingW, dilationH, dilationW, groups };
   return { ...geometry, packed: packGeometry(geometry) };

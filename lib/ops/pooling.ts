@@ -3,16 +3,16 @@ import { isGradEnabled, record } from '../autograd';
 import { OptionError, requireKnownKeys } from '../errors';
 import { native, packer } from '../native';
 import { Tensor } from '../tensor';
-import { largestInteger, type Pair, requireBatch, requireBoolean, requireFloat, requirePair } from './checks';
+import { largestInteger, largestStep, type Pair, requireBatch, requireBoolean, requireFloat, requirePair } from './checks';
 import { outputExtents } from './conv2d';
 import { emptyResult } from './empty';
 
 export interface PoolOptions {
   /** Extents of the window, at least 1; less than 2^31 pixels together. */
   kernelSize: Pair;
-  /** Step of the window, at least 1. Default: kernelSize. */
+  /** Step of the window, 1 to 2^20. Default: kernelSize. */
   stride?: Pair;
-  /** Rim around the image, at least 0 and less than kernelSize. Default 0. */
+  /** Rim around the image, at least 0, less than kernelSize, at most 2^20. Default 0. */
   padding?: Pair;
 }
 
@@ -30,8 +30,8 @@ export function poolWindow(options: PoolOptions): CheckedWindow {
   if (kernel[0] * kernel[1] > largestInteger) {
     throw new OptionError('kernelSize', `kernelSize must have less than 2^31 pixels, but is ${kernel.join('x')}`);
   }
-  const stride = requirePair('stride', options.stride ?? kernel, 1);
-  const padding = requirePair('padding', options.padding ?? 0, 0);
+  const stride = options.stride === undefined ? kernel : requirePair('stride', options.stride, 1, largestStep);
+  const padding = requirePair('padding', options.padding ?? 0, 0, largestStep);
   if (padding.some((rim, axis) => rim >= kernel[axis])) {
     throw new OptionError('padding', `padding must be less than kernelSize (${kernel.join('x')}), but is ${padding.join('x')}`);
   }
