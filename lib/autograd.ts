@@ -1,10 +1,14 @@
-import { OptionError } from './errors';
+import { describe, OptionError } from './errors';
 import type { Tensor } from './tensor';
 
 /** One recorded operator. */
 export interface GraphNode {
   readonly op: string;
   readonly inputs: readonly (Tensor | null)[];
+  /** Tensors that backward reads and others may change, by the names of the operator's arguments. */
+  readonly reads: Readonly<Record<string, Tensor | null>>;
+  /** Those of {@link reads} when the operator ran, in their order. */
+  readonly versions: readonly (number | undefined)[];
   /** Tensors only this node needs; released as soon as its backward has run. */
   readonly saved: readonly Tensor[];
   /** Gradients of the inputs, in their order; null where an input needs none. Fresh tensors, or `grad` itself. */
@@ -36,6 +40,12 @@ export function isRecorded(inputs: readonly (Tensor | null)[]): boolean {
   return recording && inputs.some((input) => input?.requiresGrad);
 }
 
+/** What an operator's backward needs: {@link GraphNode}. */
+export interface Needs {
+  reads?: GraphNode['reads'];
+  saved?: GraphNode['saved'];
+}
+
 /**
  * Puts an operator on the tape and returns its output. Where nothing is to be differentiated, what was saved for
  * backward is released at once.
@@ -44,11 +54,12 @@ export function record(
   op: string,
   output: Tensor,
   inputs: readonly (Tensor | null)[],
-  saved: readonly Tensor[],
+  { reads = {}, saved = [] }: Needs,
   backward: GraphNode['backward'],
 ): Tensor {
   if (isRecorded(inputs)) {
-    output.node = { op, inputs, saved, backward, order: nextOrder++ };
+    const versions = Object.values(reads).map((tensor) => tensor?.version);
+    output.node = { op, inputs, reads, versions, saved, backward, order: nextOrder++ };
     output.requiresGrad = true;
   } else {
     for (const tensor of saved) tensor.dispose();
@@ -62,6 +73,7 @@ export function record(
  */
 export function runBackward(root: Tensor, seed: () => Tensor, retainGraph: boolean): void {
   const queue = reachable(root);
+  for (const { node } of queue) requireUnchanged(node!);
   const pending = new Map<Tensor, Tensor>([[root, seed()]]);
   for (const tensor of queue) {
     const grad = pending.get(tensor);
@@ -105,6 +117,18 @@ function reachable(root: Tensor): Tensor[] {
     }
   }
   return [...found].sort((a, b) => b.node!.order - a.node!.order);
+}
+
+/** @throws {OptionError} when a tensor that the backward of `node` reads no longer holds what its forward read or wrote. */
+function requireUnchanged({ op, reads, versions }: GraphNode): void {
+  Object.entries(reads).forEach(([name, tensor], i) => {
+    if (tensor?.version === versions[i]) return;
+    throw new OptionError(
+      name,
+      `${name} of ${op}, of shape ${describe([...tensor!.shape])}, was changed in place after the forward pass: its gradient needs what it ` +
+        'held. Call backward() before the change, or change a clone()',
+    );
+  });
 }
 
 function accumulate(pending: Map<Tensor, Tensor>, tensor: Tensor, gradient: Tensor): void {

@@ -1,5 +1,7 @@
+import { totalmem } from 'node:os';
+import { constrainedMemory } from 'node:process';
 import type { NativeCudaInfo, NativeDevice, NativeInfo, NativeMemoryStats } from '../typings/native';
-import { DeviceError, requireOneOf } from './errors';
+import { describe, DeviceError, requireOneOf } from './errors';
 import { codeOf, native, threads } from './native';
 import type { ThreadLimit } from './processors';
 
@@ -50,6 +52,31 @@ export function setDefaultDevice(name: DeviceChoice): void {
 export function requireSameDevice(name: string, device: Device, other: string, expected: Device): void {
   if (device === expected) return;
   throw new DeviceError(name, `${name} must be on ${expected} like ${other}, but found on ${device}; to("${expected}") moves a tensor`);
+}
+
+let hostBytes: number | null = null;
+
+/** Bytes of memory that this process may use: the container's limit where there is one below the machine's memory. */
+export function hostMemory(): number {
+  return (hostBytes ??= Math.min(totalmem(), constrainedMemory() || Infinity));
+}
+
+/**
+ * Checks a size before anything is asked for: a system that overcommits gives out more than it has, and ends the process
+ * when it is written. Products beyond 2^53, which numbers do not hold exactly, are beyond any memory.
+ * @throws {DeviceError} when the device's memory could not hold an array of these extents, even alone.
+ */
+export function requireMemory(device: Device, bytesPerElement: number, extents: readonly number[]): void {
+  let bytes = bytesPerElement;
+  // An extent of 0 makes no room for others that no native integer holds.
+  for (const extent of extents) bytes *= extent || 1;
+  // The emulated device has the host's memory.
+  const most = device === 'cpu' ? hostMemory() : cudaInfo().memoryBytes || hostMemory();
+  if (bytes <= most) return;
+  throw new DeviceError(
+    'memory',
+    `out of memory: an array of shape ${describe([...extents])} takes ${bytes} bytes, but the ${device} device has ${most}`,
+  );
 }
 
 /** What the addon and this machine offer. */

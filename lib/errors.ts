@@ -93,3 +93,15 @@ export function requireKnownKeys(owner: string, options: object, known: readonly
     }
   }
 }
+
+/**
+ * Checks that a function got no argument beyond those it has, such as `{ strict: false }`: it must not be ignored in silence.
+ * @throws {OptionError} naming the option in it, or the argument.
+ */
+export function requireNoMore(owner: string, extra: readonly unknown[]): void {
+  if (extra.length === 0) return;
+  const [first] = extra;
+  const key = typeof first === 'object' && first !== null ? Object.keys(first)[0] : undefined;
+  const what = key === undefined ? `further argument ${describe(first)}` : `option ${describe(key)}`;
+  throw new OptionError(key ?? 'argument', `${owner} has no ${what}`);
+}

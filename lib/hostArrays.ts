@@ -19,6 +19,9 @@ export const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Arra
 /** What `data()` gives and `assign()` takes. */
 export type HostArray = Exclude<TypedArray, Uint16Array>;
 
+/** Axes of a tensor at most; of the native Shape. */
+export const maxRank = 6;
+
 export type ValueRange = readonly [smallest: number, largest: number];
 
 export function isInteger(dtype: DType): boolean {
@@ -60,8 +63,8 @@ export function requireSameShape(name: string, got: Shape, expected: Shape): voi
 }
 
 export function checkShape(shape: Shape): void {
-  if (!Array.isArray(shape) || shape.length > 6 || !shape.every((extent) => Number.isInteger(extent) && extent >= 0)) {
-    throw new ShapeError('shape', `shape must be an array of at most 6 integers >= 0, but got ${describe(shape)}`);
+  if (!Array.isArray(shape) || shape.length > maxRank || !shape.every((extent) => Number.isInteger(extent) && extent >= 0)) {
+    throw new ShapeError('shape', `shape must be an array of at most ${maxRank} integers >= 0, but got ${describe(shape)}`);
   }
 }
 
@@ -85,17 +88,28 @@ export function flatten(values: NestedNumbers, shape: number[]): number[] {
     }
     for (const entry of value as readonly NestedNumbers[]) visit(entry, depth + 1);
   };
-  for (let at: NestedNumbers | undefined = values; Array.isArray(at); at = (at as readonly NestedNumbers[])[0]) shape.push(at.length);
+  for (let at: NestedNumbers | undefined = values; Array.isArray(at); at = (at as readonly NestedNumbers[])[0]) {
+    // Also the end of an array that holds itself.
+    if (shape.length === maxRank) throw new ShapeError('data', `data must be nested at most ${maxRank} arrays deep`);
+    shape.push(at.length);
+  }
   visit(values, 0);
   return flat;
 }
 
 export function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
   const array = arrayTypes[dtype].from(values);
-  if (dtype === 'i32' || dtype === 'u8') {
-    for (let i = 0; i < values.length; i++) {
-      if (array[i] !== values[i]) throw new DataError('data', `data[${i}] is ${values[i]}, which ${dtype} cannot hold`);
-    }
+  if (isInteger(dtype)) {
+    for (let i = 0; i < values.length; i++) if (array[i] !== values[i]) throw notStorable('data', `data[${i}]`, values[i], dtype);
   }
   return array;
+}
+
+/** @throws {DataError} when `value` is a fraction, NaN or out of range for an integer type. */
+export function requireStorable(name: string, value: number, dtype: DType): void {
+  if (isInteger(dtype) && arrayTypes[dtype].of(value)[0] !== value) throw notStorable(name, name, value, dtype);
+}
+
+function notStorable(argument: string, place: string, value: number, dtype: DType): DataError {
+  return new DataError(argument, `${place} is ${value}, which ${dtype} cannot hold`);
 }

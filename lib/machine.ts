@@ -1,6 +1,6 @@
-import { cpus, totalmem, type as systemName, release } from 'node:os';
-import { arch, constrainedMemory, versions } from 'node:process';
-import { defaultDevice, type Device, deviceInfo, matmulPrecision, type MatmulPrecision } from './device';
+import { cpus, type as systemName, release } from 'node:os';
+import { arch, versions } from 'node:process';
+import { defaultDevice, type Device, deviceInfo, hostMemory, matmulPrecision, type MatmulPrecision } from './device';
 
 /** A CUDA device, as a report names it. */
 export interface Gpu {
@@ -38,7 +38,7 @@ export function describeMachine(device: Device = defaultDevice()): Machine {
     cores: cpus().length,
     threads,
     instructionSet: isa.replace('isa_', ''),
-    memoryBytes: usableMemory(),
+    memoryBytes: hostMemory(),
     system: `${systemName()} ${release()} ${arch}`,
     node: versions.node,
     onednn: onednn.replace('oneDNN ', ''),
@@ -66,9 +66,4 @@ export function machineLine({ processor, threads, instructionSet, onednn, gpu }:
 
 function processorName(): string {
   return cpus()[0]?.model.trim() ?? 'unknown processor';
-}
-
-/** The container's limit where there is one below the machine's memory. */
-function usableMemory(): number {
-  return Math.min(totalmem(), constrainedMemory());
 }

@@ -1,15 +1,17 @@
 // Over 400 lines: one class with private members, and the scopes that reach into it, cannot be spread over files.
 import type { Handle } from '../typings/native';
 import { type GraphNode, isGradEnabled, record, runBackward, withGrad } from './autograd';
-import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from './device';
-import { describe, DeviceError, DisposedError, DTypeError, OptionError, requireOneOf, ShapeError } from './errors';
+import { defaultDevice, type Device, type DeviceChoice, requireMemory, requireSameDevice, resolveDevice } from './device';
+import { describe, DisposedError, DTypeError, OptionError, requireKnownKeys, requireOneOf, ShapeError } from './errors';
 import {
   arrayTypes, checkShape, convert, type DType, dtypeOf, dtypes, flatten, type HostArray, isInteger, type NestedNumbers, rangeOf,
-  requireSameShape, requireSize, type Shape, sizeOf, type ValueRange, widened,
+  requireSameShape, requireSize, requireStorable, type Shape, sizeOf, type ValueRange, widened,
 } from './hostArrays';
 import { native } from './native';
 
 export { type DType, dtypes, type HostArray, type HostDType, type NestedNumbers, type Shape, sizeOf } from './hostArrays';
+
+const tensorOptionKeys = ['dtype', 'device', 'requiresGrad'] as const satisfies readonly (keyof TensorOptions)[];
 
 export interface TensorOptions {
   /** Default: a typed array's own, else `f32`. */
@@ -33,6 +35,14 @@ function release(handle: Handle): void {
 /** The innermost scope of {@link tidy}: what was made in it and not yet released. */
 let scope: Set<Tensor> | null = null;
 
+/** What the host knows of a tensor's memory; all aliases of the memory share it. */
+interface Memory {
+  /** The smallest and the largest of integers that the host has written. */
+  range: ValueRange | null;
+  /** Grows with each change in place: what was kept for `backward()` is compared with it. */
+  version: number;
+}
+
 /**
  * A contiguous, row-major array on a device, and a variable of the tape.
  *
@@ -40,39 +50,35 @@ let scope: Set<Tensor> | null = null;
  * made in, by `backward()` when it is an intermediate result, and at last by the garbage collector.
  */
 export class Tensor {
-  readonly shape: Shape;
-  readonly dtype: DType;
   /** Whether `backward()` leaves a gradient here (leaves) or passes one on (results). */
   requiresGrad = false;
-  /** The gradient, after `backward()`, of a leaf that requires one. */
-  grad: Tensor | null = null;
   /** The operator this is the result of, while the tape holds it. @internal */
   node: GraphNode | null = null;
   /** Whether `backward()` has taken the node away. @internal */
   differentiated = false;
 
   #handle: Handle | null;
+  // Private and frozen: operators size their outputs by it, and the native side knows no other.
+  readonly #shape: Shape;
+  readonly #dtype: DType;
   #device: Device;
-  /** What the host knows of the elements; one object for all aliases of the memory. */
-  #known: { range: ValueRange | null } = { range: null };
+  #grad: Tensor | null = null;
+  #memory: Memory = { range: null, version: 0 };
   #kept = false;
   #released: 'dispose' | 'backward' = 'dispose';
 
   /** @internal Use {@link tensor}, {@link zeros} and the operators. */
   constructor(handle: Handle, shape: Shape, dtype: DType, device: Device) {
     this.#handle = handle;
-    this.shape = shape;
-    this.dtype = dtype;
+    this.#shape = Object.freeze(shape);
+    this.#dtype = dtype;
     this.#device = device;
     scope?.add(this);
   }
 
   /** An uninitialised tensor. @internal @throws {DeviceError} when there is no memory for it. */
   static empty(shape: Shape, dtype: DType, device: Device): Tensor {
-    // Beyond this the native side's 64-bit sizes might wrap round.
-    if (sizeOf(shape) > Number.MAX_SAFE_INTEGER / 8) {
-      throw new DeviceError('memory', `out of memory: no device holds a tensor of shape ${describe([...shape])}`);
-    }
+    requireMemory(device, arrayTypes[dtype].BYTES_PER_ELEMENT, shape);
     return new Tensor(native.empty(device, dtype, shape, spareHandles.pop()), shape, dtype, device);
   }
 
@@ -84,6 +90,38 @@ export class Tensor {
   /** A tensor of one value beside this one, by default as large. @internal @throws {DeviceError} */
   newFull(value: number, shape: Shape = this.shape, dtype: DType = this.dtype): Tensor {
     return this.newEmpty(shape, dtype).fill(value);
+  }
+
+  /** Extents, outermost first; images are `[N, H, W, C]`. The array is frozen. */
+  get shape(): Shape {
+    return this.#shape;
+  }
+
+  /** Element type. */
+  get dtype(): DType {
+    return this.#dtype;
+  }
+
+  /** The gradient, after `backward()`, of a leaf that requires one. */
+  get grad(): Tensor | null {
+    return this.#grad;
+  }
+
+  /** @throws {ShapeError | DTypeError | DeviceError | DisposedError} unless it is null, or like this tensor. */
+  set grad(gradient: Tensor | null) {
+    if (gradient !== null) this.requireGradient('grad', gradient);
+    this.#grad = gradient;
+  }
+
+  /** @internal @throws {ShapeError | DTypeError | DeviceError | DisposedError} unless `gradient` is a gradient of this tensor. */
+  requireGradient(name: string, gradient: unknown): asserts gradient is Tensor {
+    if (!(gradient instanceof Tensor)) throw new DTypeError(name, `${name} must be a Tensor, but got ${describe(gradient)}`);
+    gradient.requireAlive(name);
+    requireSameShape(name, gradient.#shape, this.#shape);
+    if (gradient.#dtype !== this.#dtype) {
+      throw new DTypeError(name, `${name} must be ${this.#dtype} like its tensor, but is ${gradient.#dtype}`);
+    }
+    requireSameDevice(name, gradient.#device, 'its tensor', this.#device);
   }
 
   /** Where the elements are. `to()` gives a copy elsewhere; `Module.to()` moves parameters. */
@@ -192,7 +230,7 @@ export class Tensor {
   /** A second tensor over the same memory, off the tape. @internal */
   alias(shape: Shape = this.shape): Tensor {
     const alias = new Tensor(native.alias(this.handle, shape, spareHandles.pop()), shape, this.dtype, this.#device);
-    alias.#known = this.#known;
+    alias.#memory = this.#memory;
     return alias;
   }
 
@@ -209,7 +247,7 @@ export class Tensor {
     this.requireAlive('tensor');
     const [from, target] = [this.#device, resolveDevice(device)];
     if (target === from) return this;
-    return record('to', this.#copyOn(target), [this], [], (grad) => [grad.#copyOn(from)]);
+    return record('to', this.#copyOn(target), [this], {}, (grad) => [grad.#copyOn(from)]);
   }
 
   /**
@@ -222,7 +260,7 @@ export class Tensor {
     const converted = this.#converted(dtype);
     // Integers have no gradient.
     if (isInteger(dtype) || isInteger(this.dtype)) return converted;
-    return record('cast', converted, [this], [], (grad) => [grad.#converted(this.dtype)]);
+    return record('cast', converted, [this], {}, (grad) => [grad.#converted(this.dtype)]);
   }
 
   #converted(dtype: DType): Tensor {
@@ -236,7 +274,7 @@ export class Tensor {
     const { handle } = this;
     const copy = Tensor.empty(this.shape, this.dtype, device);
     native.copy(handle, copy.handle);
-    copy.#known.range = this.#known.range;
+    copy.#memory.range = this.#memory.range;
     return copy;
   }
 
@@ -245,14 +283,26 @@ export class Tensor {
     release(this.handle);
     this.#handle = from.handle;
     this.#device = from.#device;
-    this.#known = from.#known;
+    // Not the other's version: a result that this tensor went into must see that it has moved.
+    this.#memory = { range: from.#memory.range, version: this.#memory.version + 1 };
     from.#handle = null;
     scope?.delete(from);
   }
 
   /** The smallest and the largest of integers that the host has written; null where it does not know. @internal */
   get knownRange(): ValueRange | null {
-    return this.#known.range;
+    return this.#memory.range;
+  }
+
+  /** How often the contents were changed in place. @internal */
+  get version(): number {
+    return this.#memory.version;
+  }
+
+  /** To be called for every change in place, also where an operator makes it. @internal */
+  markChanged(range: ValueRange | null = null): void {
+    this.#memory.range = range;
+    this.#memory.version++;
   }
 
   /**
@@ -265,7 +315,7 @@ export class Tensor {
       if (from.dtype !== this.dtype) throw new DTypeError('from', `assign() to ${this.dtype} got a tensor of ${from.dtype}`);
       requireSameShape('from', from.shape, this.shape);
       native.copy(from.handle, this.handle);
-      this.#known.range = from.#known.range;
+      this.markChanged(from.#memory.range);
     } else {
       if (this.dtype === 'bf16') throw new DTypeError('from', 'assign() to bf16 needs a tensor: cast() makes one');
       if (!(from instanceof arrayTypes[this.dtype])) {
@@ -273,7 +323,7 @@ export class Tensor {
       }
       requireSize('from', from.length, this.shape);
       native.write(from, this.handle);
-      this.#known.range = this.dtype === 'i32' ? rangeOf(from) : null;
+      this.markChanged(this.dtype === 'i32' ? rangeOf(from) : null);
     }
     return this;
   }
@@ -281,7 +331,7 @@ export class Tensor {
   /** Overwrites every element. @internal */
   fill(value: number): this {
     native.fill(value, this.handle);
-    this.#known.range = this.dtype === 'i32' ? [value, value] : null;
+    this.markChanged(this.dtype === 'i32' ? [value, value] : null);
     return this;
   }
 
@@ -302,10 +352,12 @@ export class Tensor {
    * Adds d(this)/d(leaf) to the `grad` of every leaf that requires one. Intermediate results are released on the way
    * unless `retainGraph`, or unless they were kept by `keep()`.
    * @param options.gradient d(objective)/d(this); needed unless this has one element, and then 1.
-   * @throws {OptionError} when nothing was recorded for this tensor.
+   * @throws {OptionError} when nothing was recorded for this tensor, or a tensor that an operator needs for its gradient was
+   *   changed in place after the operator had run; no gradient has been changed.
    * @throws {ShapeError | DTypeError | DeviceError} when the gradient is missing, or of another shape, dtype or device.
    */
   backward(options: { gradient?: Tensor; retainGraph?: boolean } = {}): void {
+    requireKnownKeys('backward', options, ['gradient', 'retainGraph']);
     const { gradient, retainGraph = false } = options;
     if (!this.node) {
       throw new OptionError(
@@ -316,13 +368,7 @@ export class Tensor {
     if (!gradient && this.size !== 1) {
       throw new ShapeError('gradient', `backward() of shape ${describe([...this.shape])} needs options.gradient of that shape`);
     }
-    if (gradient) {
-      requireSameShape('gradient', gradient.shape, this.shape);
-      if (gradient.dtype !== this.dtype) {
-        throw new DTypeError('gradient', `gradient must be ${this.dtype} like the tensor, but is ${gradient.dtype}`);
-      }
-      requireSameDevice('gradient', gradient.device, 'the tensor', this.#device);
-    }
+    if (gradient) this.requireGradient('gradient', gradient);
     const seed = () => gradient?.alias() ?? this.newFull(1);
     runBackward(this, seed, retainGraph);
   }
@@ -336,6 +382,7 @@ export class Tensor {
  * @throws {DeviceError} when the device cannot be used or has no memory for it.
  */
 export function tensor(data: NestedNumbers | HostArray, shape?: Shape, options: TensorOptions = {}): Tensor {
+  requireKnownKeys('tensor', options, tensorOptionKeys);
   let extents: Shape;
   let values: ArrayLike<number>;
   let dtype = options.dtype;
@@ -367,10 +414,16 @@ function chosenDevice({ device }: TensorOptions): Device {
   return device === undefined ? defaultDevice() : resolveDevice(device);
 }
 
-/** A tensor of one value, default dtype `f32`. @throws {ShapeError | OptionError | DeviceError} */
+/**
+ * A tensor of one value, default dtype `f32`.
+ * @throws {ShapeError | OptionError | DeviceError}
+ * @throws {DataError} when an integer type gets a fraction, NaN or a number out of its range.
+ */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  requireKnownKeys('full', options, tensorOptionKeys);
   const dtype = requireOneOf('dtype', options.dtype ?? 'f32', dtypes);
   checkShape(shape);
+  requireStorable('value', value, dtype);
   const result = Tensor.empty([...shape], dtype, chosenDevice(options)).fill(value);
   result.requiresGrad = options.requiresGrad ?? false;
   return result;

@@ -162,7 +162,7 @@ describe('errors', () => {
     const [column, double] = [ones([2, 1]), ones([2], { dtype: 'f64' })];
     expectError(() => { y.backward(); }, ShapeError, 'gradient', /shape \[2\] needs options.gradient of that shape/);
     expectError(() => { y.backward({ gradient: column }); }, ShapeError, 'gradient', /gradient has shape \[2, 1\], but \[2\] is needed/);
-    expectError(() => { y.backward({ gradient: double }); }, DTypeError, 'gradient', /must be f32 like the tensor, but is f64/);
+    expectError(() => { y.backward({ gradient: double }); }, DTypeError, 'gradient', /must be f32 like its tensor, but is f64/);
     y.backward({ gradient: ones([2]) });
     expect(gradientOf(x)).toEqual([2, 2]);
   });

@@ -82,6 +82,20 @@ describe('creation', () => {
     expect([zeros([3], { dtype: 'u8' }).bytes, zeros([2, 3]).bytes]).toEqual([3, 24]);
   });
 
+  test('the shape cannot be changed, nor can the dtype', () => {
+    const made = zeros([2, 3]);
+    const changes: (() => void)[] = [
+      () => (made.shape as number[]).pop(),
+      () => (made.shape as number[]).reverse(),
+      () => { (made.shape as number[])[0] = 7; },
+      () => { Object.assign(made, { shape: [7] }); },
+      () => { Object.assign(made, { dtype: 'f64' }); },
+    ];
+    for (const change of changes) expect(change).toThrow(TypeError);
+    for (const each of [made, made.detach(), relu(made), made.cast('f64')]) expect(Object.isFrozen(each.shape)).toBe(true);
+    expect([made.shape, made.dtype, relu(made).shape]).toEqual([[2, 3], 'f32', [2, 3]]);
+  });
+
   test('the shape is a copy', () => {
     const shape = [2, 3];
     const made = zeros(shape);
@@ -103,6 +117,11 @@ describe('creation', () => {
     ['more than a device holds', () => zeros([2 ** 33, 2 ** 31]), DeviceError, 'memory', /out of memory.*\[8589934592, 2147483648\]/],
     ['no shape', () => full(3 as never, 1), ShapeError, 'shape', /but got 3/],
     ['another dtype', () => zeros([1], { dtype: 'f16' as never }), OptionError, 'dtype', /"f32", "f64", "i32", "u8", "bf16", but got "f16"/],
+    ['an array that holds itself', () => { const a: unknown[] = []; a.push(a); return tensor(a as never); }, ShapeError, 'data', /at most 6 arrays/],
+    ['another option', () => zeros([1], { type: 'f32' } as never), OptionError, 'type', /no option "type"/],
+    ['NaN in a full i32', () => full([2], NaN, { dtype: 'i32' }), DataError, 'value', /value is NaN, which i32 cannot hold/],
+    ['2^31 in a full i32', () => full([2], 2 ** 31, { dtype: 'i32' }), DataError, 'value', /2147483648/],
+    ['a fraction in a full u8', () => full([2], 0.5, { dtype: 'u8' }), DataError, 'value', /0.5, which u8/],
     ['a fraction as i32', () => tensor([1, 1.5], [2], { dtype: 'i32' }), DataError, 'data', /data\[1\] is 1.5, which i32 cannot hold/],
     ['NaN as i32', () => tensor([NaN], [1], { dtype: 'i32' }), DataError, 'data', /NaN/],
     ['256 as u8', () => tensor([256], [1], { dtype: 'u8' }), DataError, 'data', /data\[0\] is 256, which u8 cannot hold/],
@@ -321,5 +340,29 @@ describe('noGrad', () => {
       inner = ones([2]);
     });
     expectError(() => inner!.data(), DisposedError, 'tensor', /its tidy\(\) or noGrad\(\) scope has ended/);
+  });
+});
+
+describe('a gradient that is set', () => {
+  const owner = zeros([2]);
+  const released = zeros([2]);
+  released.dispose();
+
+  test.each<[string, unknown, typeof DataError, RegExp]>([
+    ['of another shape', ones([1]), ShapeError, /grad has shape \[1\], but \[2\] is needed/],
+    ['of another dtype', ones([2], { dtype: 'f64' }), DTypeError, /grad must be f32 like its tensor, but is f64/],
+    ['that was released', released, DisposedError, /grad of shape \[2\] was used after its release/],
+    ['that is none', [1, 2], DTypeError, /grad must be a Tensor, but got \[1, 2\]/],
+  ])('is refused: one %s', (_, gradient, type, message) => {
+    expectError(() => { owner.grad = gradient as Tensor; }, type, 'grad', message);
+    expect(owner.grad).toBeNull();
+  });
+
+  test('is taken where it fits, and taken away', () => {
+    const gradient = ones([2]);
+    owner.grad = gradient;
+    expect(owner.grad).toBe(gradient);
+    owner.grad = null;
+    expect(owner.grad).toBeNull();
   });
 });

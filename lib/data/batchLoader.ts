@@ -1,6 +1,6 @@
 import { defaultDevice, type Device, type DeviceChoice, resolveDevice } from '../device';
 import { describe, OptionError, requireNumber } from '../errors';
-import { requireBoolean } from '../ops/checks';
+import { requireBoolean, requireCount } from '../ops/checks';
 import { Generator, requireSeed } from '../random';
 import type { Tensor } from '../tensor';
 import { Prefetcher } from './prefetcher';
@@ -68,7 +68,7 @@ export interface BatchLoaderOptions {
   mean?: number | readonly number[];
   /** Greater than 0. Default 128. */
   std?: number | readonly number[];
-  /** Batches made in advance. Default 2. */
+  /** Batches made in advance, at most 1024. Default 2. */
   prefetch?: number;
   /** Leaves out the images that fill no whole batch at the end of an epoch. Default true. */
   dropLast?: boolean;
@@ -79,6 +79,9 @@ export interface BatchLoaderOptions {
 export const batchLoaderKeys = [
   'batchSize', 'seed', 'shuffle', 'mean', 'std', 'prefetch', 'dropLast', 'device',
 ] as const satisfies readonly (keyof BatchLoaderOptions)[];
+
+// Beyond it plus the batches made in advance, numbers no longer hold every integer.
+const lastIteration = 2 ** 52;
 
 /** Which images to put into a batch. */
 export interface BatchRequest {
@@ -121,7 +124,7 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
     const { count, channels } = dataset;
     const dropLast = requireBoolean('dropLast', options.dropLast ?? true);
     this.dataset = dataset;
-    this.batchSize = requireNumber('batchSize', options.batchSize, { min: 1, integer: true });
+    this.batchSize = requireCount('batchSize', options.batchSize);
     this.seed = requireSeed('seed', options.seed ?? 0);
     this.batchesPerEpoch = dropLast ? Math.floor(count / this.batchSize) : Math.ceil(count / this.batchSize);
     if (this.batchesPerEpoch === 0) {
@@ -130,7 +133,7 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
     this.#shuffle = requireBoolean('shuffle', options.shuffle ?? true);
     this.mean = perChannel('mean', options.mean ?? 127.5, channels);
     this.std = perChannel('std', options.std ?? 128, channels, { above: 0 });
-    this.#prefetch = requireNumber('prefetch', options.prefetch ?? 2, { min: 0, integer: true });
+    this.#prefetch = requireNumber('prefetch', options.prefetch ?? 2, { min: 0, max: 1024, integer: true });
     this.#device = resolveDevice(options.device ?? defaultDevice());
     this.#training = new Prefetcher((iteration, signal) => this.#trainingBatch(iteration, signal), this.#prefetch, Infinity);
   }
@@ -157,11 +160,11 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
 
   /**
    * The batch of a training iteration, counted from 0. It is valid until the next call.
-   * @throws {OptionError} when the iteration is no integer of at least 0.
+   * @throws {OptionError} when the iteration is no integer from 0 to 2^52.
    * @throws {DataError} when an image cannot be had.
    */
   async batch(iteration: number): Promise<IndexedBatch> {
-    requireNumber('iteration', iteration, { min: 0, integer: true });
+    requireNumber('iteration', iteration, { min: 0, max: lastIteration, integer: true });
     // A training batch is whole, or an error.
     return (await this.#training.take(iteration))!;
   }

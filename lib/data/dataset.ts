@@ -1,4 +1,5 @@
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import { requireCount } from '../ops/checks';
 import { Generator } from '../random';
 import type { DatasetInfo } from './batchLoader';
 import type { ImageFolder } from './imageFolder';
@@ -40,9 +41,9 @@ export interface DatasetSplits<Data extends Dataset = Dataset> {
 export function imageDataset(fields: Omit<ImageDataset, 'count'>): ImageDataset {
   requireKnownKeys('imageDataset', fields, ['name', 'images', 'labels', 'height', 'width', 'channels', 'classes']);
   const { name, images, labels, classes } = fields;
-  const height = requireNumber('height', fields.height, { min: 1, integer: true });
-  const width = requireNumber('width', fields.width, { min: 1, integer: true });
-  const channels = requireNumber('channels', fields.channels, { min: 1, integer: true });
+  const height = requireCount('height', fields.height);
+  const width = requireCount('width', fields.width);
+  const channels = requireCount('channels', fields.channels);
   requireArray('images', images, Uint8Array);
   requireArray('labels', labels, Int32Array);
   const count = labels.length;

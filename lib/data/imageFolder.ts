@@ -33,9 +33,9 @@ export interface ImageFolder extends DatasetInfo {
 export interface ImageFolderOptions {
   /** The folder; see {@link loadImageFolder}. */
   source: string;
-  /** Height and width of the images in a batch. Default 224. */
+  /** Height and width of the images in a batch, at most 16,384. Default 224. */
   imageSize?: number;
-  /** Pixels of the shorter side before the cut, at least `imageSize`. Default: 8/7 of it, 256 of 224. */
+  /** Pixels of the shorter side before the cut, from `imageSize` to 16,384. Default: 8/7 of it, 256 of 224. */
   resize?: number;
   /** Which part of each class is for tests where `source` has no splits, greater than 0, less than 1. Default 0.2. */
   testShare?: number;
@@ -54,6 +54,9 @@ export interface ImageFolderOptions {
 const optionKeys = [
   'source', 'imageSize', 'resize', 'testShare', 'splitSeed', 'onError', 'onSkip',
 ] as const satisfies readonly (keyof ImageFolderOptions)[];
+
+// Resized pixels of one image are a few gigabytes then.
+const largestSide = 16_384;
 
 const endings = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 
@@ -83,8 +86,8 @@ export async function loadImageFolder(options: ImageFolderOptions): Promise<Data
   if (typeof source !== 'string') {
     throw new OptionError('source', `source must be the path of a folder with a folder for each class, but got ${describe(source)}`);
   }
-  const imageSize = requireNumber('imageSize', options.imageSize ?? 224, { min: 1, integer: true });
-  const resizeTo = requireNumber('resize', options.resize ?? Math.round((imageSize * 8) / 7), { min: imageSize, integer: true });
+  const imageSize = requireNumber('imageSize', options.imageSize ?? 224, { min: 1, max: largestSide, integer: true });
+  const resizeTo = requireNumber('resize', options.resize ?? Math.round((imageSize * 8) / 7), { min: imageSize, max: largestSide, integer: true });
   const onError = requireOneOf('onError', options.onError ?? 'throw', errorPolicies);
   const share = requireNumber('testShare', testShare ?? 0.2, { above: 0, below: 1 });
   const seed = requireSeed('splitSeed', splitSeed ?? 0);

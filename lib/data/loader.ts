@@ -1,7 +1,7 @@
-import type { Device } from '../device';
-import { OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { type Device, requireMemory } from '../device';
+import { OptionError, requireKnownKeys } from '../errors';
 import { native } from '../native';
-import { type Pair, requireBoolean, requirePair } from '../ops/checks';
+import { largestInteger, type Pair, requireBoolean, requireCount, requirePair } from '../ops/checks';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
@@ -45,7 +45,7 @@ export class DataLoader extends BatchLoader<ImageDataset> {
     requireKnownKeys('augment', augment, augmentationKeys);
     super(dataset, options);
     const { height, width } = dataset;
-    this.#padding = requireNumber('augment.padding', augment.padding ?? 0, { min: 0, integer: true });
+    this.#padding = requireCount('augment.padding', augment.padding ?? 0, 0);
     [this.height, this.width] = requirePair('augment.crop', augment.crop ?? [height, width], 1);
     if (this.height > height + 2 * this.#padding || this.width > width + 2 * this.#padding) {
       throw new OptionError(
@@ -53,6 +53,11 @@ export class DataLoader extends BatchLoader<ImageDataset> {
         `augment.crop must fit into the ${height}x${width} image with its padding of ${this.#padding}, but got ${this.height}x${this.width}`,
       );
     }
+    const [rows, columns] = this.#freedom();
+    if (this.height + rows > largestInteger || this.width + columns > largestInteger) {
+      throw new OptionError('augment.padding', `augment.padding must leave images smaller than 2^31 pixels a side, but got ${this.#padding}`);
+    }
+    requireMemory(this.device, 4, [this.batchSize, this.height, this.width, dataset.channels]);
     this.#flips = {
       horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
       vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),

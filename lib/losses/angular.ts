@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { requireNumber } from '../errors';
 import { init, Parameter } from '../nn';
 import {
   angularLogits, type AngularLogitOptions, type AngularOperator, angularOperators, angularSoftmax, type AngularSoftmaxOptions,
 } from '../ops';
+import { requireCount } from '../ops/checks';
 import { sphereArguments } from '../ops/sphereConv2d';
 import { type Tensor, tensor, tidy, zeros } from '../tensor';
 import { optionFlags } from './definition';
@@ -43,8 +43,8 @@ export abstract class AngularHead extends Head {
   protected constructor(options: AngularHeadOptions, radius?: number) {
     super();
     const { operator, k, generator } = options;
-    const inFeatures = requireNumber('inFeatures', options.inFeatures, { min: 1, integer: true });
-    const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
+    const inFeatures = requireCount('inFeatures', options.inFeatures);
+    const classes = requireCount('classes', options.classes, 2);
     sphereArguments({ operator, k });
     this.#angular = { operator, k };
     this.#radius = radius;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { Linear, type Parameter, SphereLinear } from '../nn';
 import { type AngularOperator, angularOperators, multiMargin, type MultiMarginOptions, scale } from '../ops';
+import { requireCount } from '../ops/checks';
 import { checkMultiMargin, radiusRange } from '../ops/losses';
 import type { Tensor } from '../tensor';
 import { defineLoss, optionFlags } from './definition';
@@ -35,7 +36,7 @@ export class HingeLoss extends Head {
     super();
     requireKnownKeys('HingeLoss', options, [...classWeightKeys, 'margin', 'squared', 'operator', 'k', 'radius', 'bias']);
     const { inFeatures, generator, margin, squared, operator, k, bias } = options;
-    const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
+    const classes = requireCount('classes', options.classes, 2);
     this.#hinge = checkMultiMargin({ margin, squared });
     this.#radius = requireNumber('radius', options.radius ?? 1, radiusRange);
     for (const name of angularOnly) {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { requireKnownKeys, requireNumber } from '../errors';
+import { requireKnownKeys } from '../errors';
 import { Linear, Module, type Parameter } from '../nn';
 import { type CrossEntropyOptions, softmaxCrossEntropy } from '../ops';
+import { requireCount } from '../ops/checks';
 import { checkCrossEntropy, crossEntropyKeys } from '../ops/losses';
 import type { Tensor } from '../tensor';
 import { defineLoss } from './definition';
@@ -42,7 +43,7 @@ export class SoftmaxLoss extends Head {
     super();
     requireKnownKeys('SoftmaxLoss', options, [...classWeightKeys, ...crossEntropyKeys, 'bias']);
     const { inFeatures, bias, labelSmoothing, logGuard, generator } = options;
-    const classes = requireNumber('classes', options.classes, { min: 2, integer: true });
+    const classes = requireCount('classes', options.classes, 2);
     this.#crossEntropy = new CrossEntropyLoss({ labelSmoothing, logGuard });
     this.linear = new Linear({ inFeatures, outFeatures: classes, bias, generator });
   }

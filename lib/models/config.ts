@@ -2,10 +2,11 @@ import { z } from 'zod';
 import { describe, OptionError } from '../errors';
 import { headSchema } from '../losses/registry';
 import { angularOperators, normGuardKinds, positivities } from '../ops';
+import { largestInteger } from '../ops/checks';
 
 // Ranges that the layers check themselves are left to them: here stand the names, types and defaults.
 
-export const count = z.int().positive();
+export const count = z.int().positive().max(largestInteger);
 
 /** For what one k is learned. `network` is one k for all of its layers. */
 export const learnables = ['filter', 'layer', 'network'] as const;
@@ -29,7 +30,7 @@ export const batchNormSchema = z.strictObject({ momentum: z.number().optional(),
 
 /** The options that every network has, beside its `network`, `widths` and `imageSize`. */
 export const networkOptions = {
-  classes: z.int().min(2),
+  classes: count.min(2),
   convolution: convolutionSchema.default('plain'),
   batchNorm: batchNormSchema.default({}),
   inputChannels: count.default(3),

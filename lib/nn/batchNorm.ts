@@ -1,7 +1,7 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
 import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
-import { requireBoolean } from '../ops/checks';
+import { requireBoolean, requireCount } from '../ops/checks';
 import { ones, type Tensor, zeros } from '../tensor';
 import { type Addition, type Epilogue, isOverridden, Module, ModuleBuffer, Parameter } from './module';
 
@@ -32,7 +32,7 @@ export class BatchNorm2d extends Module {
   constructor(options: BatchNorm2dOptions) {
     super();
     requireKnownKeys('BatchNorm2d', options, ['channels', 'momentum', 'eps', 'relu']);
-    const channels = requireNumber('channels', options.channels, { min: 1, integer: true });
+    const channels = requireCount('channels', options.channels);
     this.momentum = requireNumber('momentum', options.momentum ?? 0.1, { min: 0, max: 1 });
     this.eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
     this.relu = requireBoolean('relu', options.relu ?? false);
@@ -49,7 +49,7 @@ export class BatchNorm2d extends Module {
 
   override asEpilogue(addition: Addition | null): Epilogue | null {
     // A ReLU of its own comes before the addition, which the pass does not have.
-    if (isOverridden(this, BatchNorm2d) || (addition && this.relu)) return null;
+    if (isOverridden(this, batchNorm2dForward) || (addition && this.relu)) return null;
     return { of: (y) => checkBatchNorm(y, { ...this.#options(), ...addition }) };
   }
 
@@ -58,3 +58,5 @@ export class BatchNorm2d extends Module {
     return { gamma, beta, runningMean, runningVariance, training, momentum, eps, relu };
   }
 }
+
+const batchNorm2dForward: unknown = Reflect.get(BatchNorm2d.prototype, 'forward');

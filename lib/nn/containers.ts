@@ -74,6 +74,8 @@ export class Sequential extends Module {
   }
 }
 
+const sequentialForward: unknown = Reflect.get(Sequential.prototype, 'forward');
+
 /** `addition` in passes of its own; y is released when nothing else needs it. */
 function added(y: Tensor, addition: Addition, x: Tensor): Tensor {
   const sum = add(y, addition.residual);
@@ -118,7 +120,7 @@ export class Residual extends Module {
     const residual = shortcut ? locateErrors('shortcut', shortcut, () => shortcut.forward(x)) : x;
     const addition = { residual, relu: this.relu };
     const y = locateErrors('body', body, () =>
-      isOverridden(body, Sequential) ? added(body.forward(x), addition, x) : body.forwardAdding(x, addition),
+      isOverridden(body, sequentialForward) ? added(body.forward(x), addition, x) : body.forwardAdding(x, addition),
     );
     release(residual, x, y);
     return y;

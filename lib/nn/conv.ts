@@ -1,5 +1,5 @@
-import { OptionError, requireKnownKeys, requireNumber } from '../errors';
-import { type Pair, requireBoolean, requirePair } from '../ops/checks';
+import { OptionError, requireKnownKeys } from '../errors';
+import { type Pair, requireBoolean, requireCount, requirePair } from '../ops/checks';
 import {
   type CheckedGeometry, convGeometry, type ConvOptions, convOptionKeys, prepareConv2d, type PreparedConvolution,
 } from '../ops/conv2d';
@@ -32,8 +32,8 @@ export abstract class Convolution extends Module implements EpilogueHost {
 
   protected constructor(options: Conv2dOptions, defaultBias: boolean) {
     super();
-    const inChannels = requireNumber('inChannels', options.inChannels, { min: 1, integer: true });
-    const outChannels = requireNumber('outChannels', options.outChannels, { min: 1, integer: true });
+    const inChannels = requireCount('inChannels', options.inChannels);
+    const outChannels = requireCount('outChannels', options.outChannels);
     const kernel = requirePair('kernelSize', options.kernelSize, 1);
     const hasBias = requireBoolean('bias', options.bias ?? defaultBias);
     this.geometry = convGeometry(options, kernel);
@@ -54,13 +54,15 @@ export abstract class Convolution extends Module implements EpilogueHost {
   }
 
   override asEpilogueHost(): EpilogueHost | null {
-    return isOverridden(this, Convolution) ? null : this;
+    return isOverridden(this, convolutionForward) ? null : this;
   }
 
   override multiplyAdds(output: Shape): number {
     return sizeOf(output.slice(0, -1)) * this.weight.size;
   }
 }
+
+const convolutionForward: unknown = Reflect.get(Convolution.prototype, 'forward');
 
 /**
  * Plain convolution, `y = conv(x, weight) + bias`: `[N, H, W, C]` to `[N, OH, OW, O]` with

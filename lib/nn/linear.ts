@@ -1,6 +1,6 @@
-import { requireKnownKeys, requireNumber } from '../errors';
+import { requireKnownKeys } from '../errors';
 import { linear } from '../ops';
-import { requireBoolean } from '../ops/checks';
+import { requireBoolean, requireCount } from '../ops/checks';
 import type { Generator } from '../random';
 import { type Shape, sizeOf, type Tensor, zeros } from '../tensor';
 import { heNormal } from './init';
@@ -24,8 +24,8 @@ export abstract class FullyConnected extends Module {
 
   protected constructor(options: LinearOptions, defaultBias: boolean) {
     super();
-    const inFeatures = requireNumber('inFeatures', options.inFeatures, { min: 1, integer: true });
-    const outFeatures = requireNumber('outFeatures', options.outFeatures, { min: 1, integer: true });
+    const inFeatures = requireCount('inFeatures', options.inFeatures);
+    const outFeatures = requireCount('outFeatures', options.outFeatures);
     const hasBias = requireBoolean('bias', options.bias ?? defaultBias);
     this.weight = new Parameter(heNormal(zeros([outFeatures, inFeatures]), { generator: options.generator }));
     this.bias = hasBias ? new Parameter(zeros([outFeatures])) : null;

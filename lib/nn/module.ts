@@ -1,5 +1,5 @@
 import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from '../device';
-import { CheckpointError, describe, OptionError, SphereNetError } from '../errors';
+import { CheckpointError, describe, OptionError, requireNoMore, SphereNetError } from '../errors';
 import type { CheckedBatchNorm } from '../ops/batchNorm';
 import { formatShape, requireFloat } from '../ops/checks';
 import type { PreparedConvolution } from '../ops/conv2d';
@@ -127,7 +127,8 @@ export abstract class Module {
    * made before goes on with them; its state follows. Not between a forward pass and its `backward()`. Returns itself.
    * @throws {DeviceError} when the device cannot be used or has no memory for all of them; nothing has been changed.
    */
-  to(device: DeviceChoice): this {
+  to(device: DeviceChoice, ...extra: never[]): this {
+    requireNoMore('to', extra);
     const target = resolveDevice(device);
     const tensors = Object.values(this.stateDict());
     const moving = [...tensors, ...tensors.flatMap(({ grad }) => grad ?? [])].filter((each) => each.device !== target);
@@ -145,8 +146,10 @@ export abstract class Module {
    * Copies `dict` into the parameters and buffers.
    * @throws {CheckpointError} when a name is missing or unknown, or a shape or dtype differs; all such names are
    *   listed, and nothing has been changed.
+   * @throws {OptionError} for an option: there is none, such as a `strict`.
    */
-  loadStateDict(dict: Readonly<Record<string, Tensor>>): void {
+  loadStateDict(dict: Readonly<Record<string, Tensor>>, ...extra: never[]): void {
+    requireNoMore('loadStateDict', extra);
     const own = this.stateDict();
     requireSameLayout('stateDict', dict, own);
     for (const [name, tensor] of Object.entries(own)) tensor.assign(dict[name]);
@@ -158,7 +161,8 @@ export abstract class Module {
   }
 
   /** Sets the random streams. @throws {CheckpointError} when the names are not those of {@link randomState}. */
-  loadRandomState(states: Readonly<Record<string, GeneratorState>>): void {
+  loadRandomState(states: Readonly<Record<string, GeneratorState>>, ...extra: never[]): void {
+    requireNoMore('loadRandomState', extra);
     const generators = this.#allMembers(Generator);
     const names = generators.map(([name]) => name);
     if (Object.keys(states).sort().join() !== [...names].sort().join()) {
@@ -168,7 +172,8 @@ export abstract class Module {
   }
 
   /** Releases all gradients. */
-  zeroGrad(): void {
+  zeroGrad(...extra: never[]): void {
+    requireNoMore('zeroGrad', extra);
     zeroGradients(this.parameters());
   }
 
@@ -216,6 +221,12 @@ export function deviceOf(module: Module): Device {
   const [first, { device }] = tensors[0];
   for (const [name, tensor] of tensors) requireSameDevice(name, tensor.device, first, device);
   return device;
+}
+
+/** Remembers the modes of a module and of all below it. @returns What sets them again. */
+export function modesOf(module: Module): () => void {
+  const modes = module.modules().map((part) => [part, part.training] as const);
+  return () => { for (const [part, training] of modes) part.training = training; };
 }
 
 /** Releases the gradients of these parameters. */
@@ -270,9 +281,12 @@ export function locateErrors<R>(name: string, part: Module, run: () => R): R {
   }
 }
 
-/** Whether the forward pass of a module is another than that of `type`: a subclass's, or one put in its place. */
-export function isOverridden(module: Module, type: { prototype: { forward: unknown } }): boolean {
-  return module.forward !== type.prototype.forward;
+/**
+ * Whether the forward pass of a module is another than its class came with: a subclass's, or one that somebody has put in
+ * its place, in the module or in the prototype.
+ */
+export function isOverridden(module: Module, forward: unknown): boolean {
+  return module.forward !== forward;
 }
 
 /** @throws {OptionError} when `value` is no module. */

@@ -1,5 +1,6 @@
 import { describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { type NormGuard, positive, positivities, type Positivity } from '../ops';
+import { requireCount } from '../ops/checks';
 import type { PreparedConvolution } from '../ops/conv2d';
 import {
   type AngularOperator, curvedOperators, prepareSphereConv2d, type SphereArguments, sphereArguments,
@@ -32,7 +33,7 @@ export class Curvature extends Module {
     super();
     requireKnownKeys('Curvature', options, ['k', 'positivity', 'size']);
     const { k = defaultLearnableCurvature, positivity = 'softplus', size = 1 } = options;
-    requireNumber('size', size, { min: 1, integer: true });
+    requireCount('size', size);
     this.free = new Parameter(full([size], freeValue(k, positivity)));
     this.positivity = positivity;
   }

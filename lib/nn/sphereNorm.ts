@@ -1,5 +1,6 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { affine } from '../ops';
+import { requireCount } from '../ops/checks';
 import { full, type Tensor } from '../tensor';
 import { Module, ModuleBuffer, Parameter } from './module';
 
@@ -20,7 +21,7 @@ export class SphereNorm extends Module {
   constructor(options: SphereNormOptions) {
     super();
     requireKnownKeys('SphereNorm', options, ['channels', 'beta', 'gamma']);
-    const channels = requireNumber('channels', options.channels, { min: 1, integer: true });
+    const channels = requireCount('channels', options.channels);
     const coefficient = (name: 'beta' | 'gamma', first: number) => {
       const { [name]: value = 'learned' } = options;
       if (value === 'learned') return new Parameter(full([channels], first));

@@ -1,7 +1,7 @@
 import { formatCount } from '../report/format';
 import { textTable } from '../report/table';
 import { noGrad, type Shape, Tensor, zeros } from '../tensor';
-import { deviceOf, type Module, type Parameter, requireModule } from './module';
+import { deviceOf, modesOf, type Module, type Parameter, requireModule } from './module';
 
 export interface SummaryRow {
   name: string;
@@ -92,7 +92,7 @@ function countNew(parameters: readonly Parameter[], counted: Set<Parameter>): nu
 
 /** Runs a module in evaluation mode, with labels for the case that it is a classifier, and restores its mode. */
 function runOnZeros(module: Module, inputShape: Shape): void {
-  const modes = module.modules().map((part) => [part, part.training] as const);
+  const restoreModes = modesOf(module);
   const forward = (Reflect.get(module, 'forward') as Forward).bind(module);
   module.eval();
   try {
@@ -101,7 +101,7 @@ function runOnZeros(module: Module, inputShape: Shape): void {
       forward(zeros([1, ...inputShape], { device }), zeros([1], { dtype: 'i32', device }));
     });
   } finally {
-    for (const [part, training] of modes) part.training = training;
+    restoreModes();
   }
 }
 

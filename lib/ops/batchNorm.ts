@@ -3,7 +3,8 @@ import { record } from '../autograd';
 import { requireKnownKeys, requireNumber, ShapeError } from '../errors';
 import { native, packer } from '../native';
 import { type Tensor, tidy } from '../tensor';
-import { formatShape, requireAlike, requireBoolean, requireFloat, requireRank, requireShape } from './checks';
+import { formatShape, requireAlike, requireBatch, requireBoolean, requireFloat, requireShape } from './checks';
+import { emptyResult } from './empty';
 
 export interface BatchNormOptions {
   /** `[C]` */
@@ -40,7 +41,7 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
   const eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
   const residual = options.residual ?? null;
   requireFloat('x', x);
-  requireRank('x', x, x.shape.length === 2 ? 2 : 4, '[N, C] or [N, H, W, C]');
+  requireBatch('x', x, x.shape.length === 2 ? 2 : 4, '[N, C] or [N, H, W, C]');
   const channels = x.shape.at(-1)!;
   for (const name of statistics) {
     requireFloat(name, options[name]);
@@ -49,7 +50,7 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
   }
   requireAlike(['x', x], ['residual', residual]);
   if (residual) requireShape('residual', residual, x.shape);
-  if (training && x.size === channels) {
+  if (training && x.size <= channels) {
     throw new ShapeError('x', `training needs more than one value a channel, but x has shape ${formatShape(x.shape)}`);
   }
   return { ...options, training, relu, momentum, eps, residual };
@@ -59,16 +60,20 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
  * Batch normalisation over all axes but the last, `y = gamma (x - mean) / sqrt(variance + eps) + beta`, possibly with a
  * residual added and a ReLU after it. Mean and (biased) variance are those of the batch when training, else the running
  * ones; these must stay as they are until `backward()`.
- * @param x `[N, C]` or `[N, H, W, C]`; when training, with more than one value a channel.
+ * @param x `[N, C]` or `[N, H, W, C]`; when training, with more than one value a channel. N may else be 0.
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault.
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions): Tensor {
   return batchNormChecked(x, checkBatchNorm(x, options));
 }
 
-/** {@link batchNorm} with options that were checked before. @internal */
-export function batchNormChecked(x: Tensor, options: CheckedBatchNorm): Tensor {
-  return options.training ? train(x, options) : infer(x, options);
+/**
+ * {@link batchNorm} with options that were checked before.
+ * @param owned What nothing else needs, such as an x that is not on the tape: released with what backward needs.
+ * @internal
+ */
+export function batchNormChecked(x: Tensor, options: CheckedBatchNorm, owned: readonly Tensor[] = []): Tensor {
+  return options.training ? train(x, options, owned) : infer(x, options, owned);
 }
 
 /** Mean and variance of a batch, `[C]`. @internal */
@@ -85,6 +90,8 @@ function normalization({ gamma, beta }: CheckedBatchNorm, [mean, variance]: Stat
 export function trainingEpilogue(options: CheckedBatchNorm, batch: Statistics, output: Tensor | null): EpilogueArguments {
   const { runningMean, runningVariance, residual, momentum, eps, relu } = options;
   const [mean, variance] = batch;
+  runningMean.markChanged();
+  runningVariance.markChanged();
   return [
     mean.handle, variance.handle, runningMean.handle, runningVariance.handle, ...normalization(options, batch),
     residual?.handle ?? null, output?.handle ?? null, packEpilogue({ momentum, eps, relu }),
@@ -106,6 +113,12 @@ export type EpilogueGradients = readonly [dgamma: Tensor, dbeta: Tensor, dresidu
 /** @internal */
 export function emptyEpilogueGradients({ gamma, beta, residual, relu }: CheckedBatchNorm): EpilogueGradients {
   return [gamma.newEmpty(), beta.newEmpty(), relu && residual?.requiresGrad ? residual.newEmpty() : null];
+}
+
+/** What {@link epilogueGradient} reads beside y and the statistics. @internal */
+export function epilogueReads({ gamma, beta, residual, relu }: CheckedBatchNorm): Record<string, Tensor | null> {
+  // The rest tells where the ReLU was 0.
+  return relu ? { gamma, beta, residual } : { gamma };
 }
 
 /** For the tape, after the backward: without a ReLU the residual's gradient is dy itself. @internal */
@@ -131,12 +144,13 @@ export function epilogueGradient(
   ];
 }
 
-function train(x: Tensor, options: CheckedBatchNorm): Tensor {
+function train(x: Tensor, options: CheckedBatchNorm, owned: readonly Tensor[]): Tensor {
   const { gamma, beta, residual } = options;
   const y = x.newEmpty();
   const batch = [gamma.newEmpty(), gamma.newEmpty()] as const;
   native.batchNormForward(x.handle, y.handle, ...trainingEpilogue(options, batch, null));
-  return record('batchNorm', y, [x, gamma, beta, residual], batch, (dy) => {
+  const needs = { reads: { x, ...epilogueReads(options) }, saved: [...batch, ...owned] };
+  return record('batchNorm', y, [x, gamma, beta, residual], needs, (dy) => {
     const dx = x.newEmpty();
     const gradients = emptyEpilogueGradients(options);
     native.batchNormBackward(dy.handle, dx.handle, ...epilogueGradient(x, options, batch, gradients));
@@ -144,13 +158,15 @@ function train(x: Tensor, options: CheckedBatchNorm): Tensor {
   });
 }
 
-function infer(x: Tensor, options: CheckedBatchNorm): Tensor {
+function infer(x: Tensor, options: CheckedBatchNorm, owned: readonly Tensor[]): Tensor {
   const { gamma, beta, runningMean, runningVariance, residual, relu } = options;
   const y = x.newEmpty();
+  if (y.size === 0) return emptyResult('batchNorm', y, [x, gamma, beta, residual]);
   native.batchNormForward(x.handle, y.handle, ...evaluationEpilogue(options));
   // With fixed statistics y is affine in x. The forward operator itself serves: as (x - mean) / deviation and, with a
   // mean of zero, as dy / deviation.
-  return record('batchNorm', y, [x, gamma, beta, residual], [], (dy) =>
+  const reads = { x, gamma, runningMean, runningVariance, y: relu ? y : null };
+  return record('batchNorm', y, [x, gamma, beta, residual], { reads, saved: owned }, (dy) =>
     tidy(() => {
       const one = gamma.newFull(1);
       const zero = gamma.newFull(0);

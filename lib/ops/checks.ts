@@ -1,5 +1,5 @@
 import { requireSameDevice } from '../device';
-import { DataError, DTypeError, OptionError, ShapeError, describe } from '../errors';
+import { DataError, DTypeError, OptionError, requireNumber, ShapeError, describe } from '../errors';
 import { Tensor, type DType, type Shape } from '../tensor';
 
 /** How a shape reads in a message: `[N, H, W, C]` patterns beside `[2, 8, 8, 3]`. */
@@ -23,10 +23,15 @@ export function requireFloat(name: string, value: unknown): asserts value is Ten
 
 /** @throws {ShapeError} when the rank is another or an extent is 0; `pattern` names the axes, such as `[N, H, W, C]`. */
 export function requireRank(name: string, tensor: Tensor, rank: number, pattern: string): void {
-  if (tensor.shape.length !== rank) {
-    throw new ShapeError(name, `${name} must have shape ${pattern}, but has ${formatShape(tensor.shape)}`);
-  }
+  requireBatch(name, tensor, rank, pattern);
   if (tensor.size === 0) throw new ShapeError(name, `${name} must not be empty, but has shape ${formatShape(tensor.shape)}`);
+}
+
+/** {@link requireRank} for operators that take a batch of nothing: the first extent may be 0. @throws {ShapeError} */
+export function requireBatch(name: string, tensor: Tensor, rank: number, pattern: string): void {
+  const { shape } = tensor;
+  if (shape.length !== rank) throw new ShapeError(name, `${name} must have shape ${pattern}, but has ${formatShape(shape)}`);
+  if (shape.includes(0, 1)) throw new ShapeError(name, `${name} must not be empty, but has shape ${formatShape(shape)}`);
 }
 
 /** @throws {ShapeError | DTypeError | DisposedError} unless `weight` holds filters, one for each entry of the first axis. */
@@ -81,15 +86,23 @@ export function requireLabels(labels: Tensor, batch: number, classes: number, be
 /** A number for both axes, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
 
-// What the native side's integers hold.
-const largestInteger = 2 ** 31 - 1;
+/** What the native side's integers hold. */
+export const largestInteger = 2 ** 31 - 1;
 
-/** @throws {OptionError} unless both are integers of at least `min`. */
-export function requirePair(name: string, value: unknown, min: number): readonly [number, number] {
+/** Returns `value` when it is an integer that the native side can count to. @throws {OptionError} */
+export function requireCount(name: string, value: unknown, min = 1): number {
+  return requireNumber(name, value, { min, max: largestInteger, integer: true });
+}
+
+/** A stride, padding or dilation at most: with room for the native side's sums of them, and more than any image needs. */
+export const largestStep = 2 ** 20;
+
+/** @throws {OptionError} unless both are integers from `min` to `max`. */
+export function requirePair(name: string, value: unknown, min: number, max = largestInteger): readonly [number, number] {
   const pair = typeof value === 'number' ? [value, value] : value;
-  const isAllowed = (n: unknown) => Number.isInteger(n) && (n as number) >= min && (n as number) <= largestInteger;
+  const isAllowed = (n: unknown) => Number.isInteger(n) && (n as number) >= min && (n as number) <= max;
   if (Array.isArray(pair) && pair.length === 2 && pair.every(isAllowed)) return pair as unknown as readonly [number, number];
-  throw new OptionError(name, `${name} must be an integer from ${min} below 2^31, or two of them, but got ${describe(value)}`);
+  throw new OptionError(name, `${name} must be an integer from ${min} to ${max}, or two of them, but got ${describe(value)}`);
 }
 
 /** @throws {OptionError} unless `value` is true or false. */

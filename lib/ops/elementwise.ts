@@ -11,7 +11,7 @@ export function relu(x: Tensor): Tensor {
   requireFloat('x', x);
   const y = x.newEmpty();
   native.reluForward(x.handle, y.handle);
-  return record('relu', y, [x], [], (dy) => {
+  return record('relu', y, [x], { reads: { y } }, (dy) => {
     const dx = x.newEmpty();
     native.reluBackward(y.handle, dy.handle, dx.handle);
     return [dx];
@@ -27,7 +27,7 @@ export function add(a: Tensor, b: Tensor): Tensor {
   requireFloat('a', a);
   requireAlike(['a', a], ['b', b]);
   requireShape('b', b, a.shape);
-  return record('add', a.plus(b), [a, b], [], (dy) => [dy, dy.alias()]);
+  return record('add', a.plus(b), [a, b], {}, (dy) => [dy, dy.alias()]);
 }
 
 function scaled(x: Tensor, factor: number): Tensor {
@@ -40,7 +40,7 @@ function scaled(x: Tensor, factor: number): Tensor {
 export function scale(x: Tensor, factor: number): Tensor {
   requireFloat('x', x);
   requireNumber('factor', factor);
-  return record('scale', scaled(x, factor), [x], [], (dy) => [scaled(dy, factor)]);
+  return record('scale', scaled(x, factor), [x], {}, (dy) => [scaled(dy, factor)]);
 }
 
 /** `x` times the only element of `factor`, off the tape. @internal */
@@ -55,7 +55,7 @@ export function sum(x: Tensor): Tensor {
   requireFloat('x', x);
   const total = x.newEmpty([]);
   native.sum(x.handle, total.handle);
-  return record('sum', total, [x], [], (dy) => {
+  return record('sum', total, [x], {}, (dy) => {
     using one = x.newFull(1);
     return [scaledBy(one, dy)];
   });
@@ -74,7 +74,7 @@ export function positive(p: Tensor, kind: Positivity): Tensor {
   requireFloat('p', p);
   const k = p.newEmpty();
   native.positiveForward(p.handle, k.handle, code);
-  return record('positive', k, [p], [], (dk) => {
+  return record('positive', k, [p], { reads: { p } }, (dk) => {
     const dp = p.newEmpty();
     native.positiveBackward(p.handle, dk.handle, dp.handle, code);
     return [dp];
@@ -95,7 +95,7 @@ export function dropout(x: Tensor, options: { probability: number; seed: Dynamic
   requireFloat('x', x);
   let drawn = 0;
   const y = dropped(x, probability, () => (drawn = draw()));
-  return record('dropout', y, [x], [], (dy) => [dropped(dy, probability, () => drawn)]);
+  return record('dropout', y, [x], {}, (dy) => [dropped(dy, probability, () => drawn)]);
 }
 
 function dropped(x: Tensor, probability: number, readSeed: () => number): Tensor {
@@ -107,7 +107,7 @@ function dropped(x: Tensor, probability: number, readSeed: () => number): Tensor
 
 /**
  * Tensors side by side along their last axis, the channels.
- * @param tensors At least one, of the same extents but for the last.
+ * @param tensors At least one, of the same extents but for the last; any of them may be 0.
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the tensor at fault.
  */
 export function concat(tensors: readonly Tensor[]): Tensor {
@@ -116,13 +116,13 @@ export function concat(tensors: readonly Tensor[]): Tensor {
   const first = tensors[0];
   const y = first.newEmpty([...first.shape.slice(0, -1), sumOf(channels)]);
   tensors.forEach((x, i) => {
-    native.copyChannels(x.handle, 0, y.handle, starts[i], channels[i]);
+    if (x.size > 0) native.copyChannels(x.handle, 0, y.handle, starts[i], channels[i]);
   });
-  return record('concat', y, tensors, [], (dy) =>
+  return record('concat', y, tensors, {}, (dy) =>
     tensors.map((x, i) => {
       if (!x.requiresGrad) return null;
       const dx = x.newEmpty();
-      native.copyChannels(dy.handle, starts[i], dx.handle, 0, channels[i]);
+      if (dx.size > 0) native.copyChannels(dy.handle, starts[i], dx.handle, 0, channels[i]);
       return dx;
     }),
   );

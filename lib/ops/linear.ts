@@ -2,7 +2,8 @@ import { record } from '../autograd';
 import { requireKnownKeys, ShapeError } from '../errors';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
-import { formatShape, requireAlike, requireFloat, requireRank, requireShape } from './checks';
+import { formatShape, requireAlike, requireBatch, requireFloat, requireRank, requireShape } from './checks';
+import { emptyResult } from './empty';
 import { product } from './matmul';
 
 /**
@@ -12,7 +13,7 @@ import { product } from './matmul';
 export function linearOutputShape(x: Tensor, weight: Tensor, bias: Tensor | null): [number, number] {
   requireFloat('x', x);
   requireAlike(['x', x], ['weight', weight], ['bias', bias]);
-  requireRank('x', x, 2, '[N, D]');
+  requireBatch('x', x, 2, '[N, D]');
   requireRank('weight', weight, 2, '[O, D]');
   const [batch, features] = x.shape as [number, number];
   const [outputs, inputs] = weight.shape as [number, number];
@@ -25,7 +26,7 @@ export function linearOutputShape(x: Tensor, weight: Tensor, bias: Tensor | null
 
 /**
  * Fully connected layer, `y = x weightᵀ + bias`.
- * @param x `[N, D]`
+ * @param x `[N, D]`; N may be 0.
  * @param weight `[O, D]`
  * @param options.bias `[O]`
  * @returns `[N, O]`
@@ -36,8 +37,10 @@ export function linear(x: Tensor, weight: Tensor, options: { bias?: Tensor | nul
   const bias = options.bias ?? null;
   const shape = linearOutputShape(x, weight, bias);
   const y = x.newEmpty(shape);
+  if (y.size === 0) return emptyResult('linear', y, [x, weight, bias]);
   native.matmul(x.handle, weight.handle, bias?.handle ?? null, y.handle, false, true);
-  return record('linear', y, [x, weight, bias], [], (dy) => [
+  const reads = { x: weight.requiresGrad ? x : null, weight: x.requiresGrad ? weight : null };
+  return record('linear', y, [x, weight, bias], { reads }, (dy) => [
     x.requiresGrad ? product(dy, weight, false, false) : null,
     weight.requiresGrad ? product(dy, x, true, false) : null,
     bias?.requiresGrad ? channelSums(dy) : null,

@@ -215,10 +215,12 @@ export function angularSoftmax(
   requireKnownKeys('angularSoftmax', options, [...logitOptionKeys, 'marginFunction', 'margin', 'annealing']);
   const checked = checkOptions(options);
   const { radius } = checked;
+  requireFloat('x', x);
+  requireRank('x', x, 2, '[N, D]');
   const [batch, classes] = checkOperands(x, weight, radius);
   requireLabels(labels, batch, classes, ['x', x]);
   const { loss, logits, theta, saved } = forward(x, weight, labels, checked);
-  record('angularSoftmax', loss, radius ? [x, weight, radius] : [x, weight], saved, (dloss) => {
+  record('angularSoftmax', loss, radius ? [x, weight, radius] : [x, weight], { reads: { x, weight }, saved }, (dloss) => {
     const dx = x.requiresGrad ? x.newEmpty() : null;
     const dw = weight.requiresGrad ? weight.newEmpty() : null;
     const dradius = radius?.newEmpty() ?? null;
@@ -233,7 +235,7 @@ export function angularSoftmax(
 
 /**
  * The logits of {@link angularSoftmax}, without margin and off the tape: for evaluation, where there are no labels.
- * @param x Features `[N, D]`.
+ * @param x Features `[N, D]`; N may be 0.
  * @param weight Class weights `[classes, D]`.
  * @returns `[N, classes]`: `|x| g(theta)`, or `radius g(theta)`.
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault.
@@ -241,6 +243,7 @@ export function angularSoftmax(
 export function angularLogits(x: Tensor, weight: Tensor, options: AngularLogitOptions = {}): Tensor {
   requireKnownKeys('angularLogits', options, logitOptionKeys);
   const checked = checkOptions(options);
-  const [batch] = checkOperands(x, weight, checked.radius);
+  const [batch, classes] = checkOperands(x, weight, checked.radius);
+  if (batch === 0) return x.newEmpty([0, classes]);
   return tidy(() => forward(x, weight, x.newFull(0, [batch], 'i32'), checked).logits);
 }

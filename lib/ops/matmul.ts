@@ -31,7 +31,8 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     const [left, right] = [operand(a.shape, transposeA), operand(b.shape, transposeB)];
     throw new ShapeError('b', `b of ${right} does not fit a of ${left}: the inner extents differ`);
   }
-  return record('matmul', product(a, b, transposeA, transposeB), [a, b], [], (dc) => [
+  const reads = { a: b.requiresGrad ? a : null, b: a.requiresGrad ? b : null };
+  return record('matmul', product(a, b, transposeA, transposeB), [a, b], { reads }, (dc) => [
     a.requiresGrad ? (transposeA ? product(b, dc, transposeB, true) : product(dc, b, false, !transposeB)) : null,
     b.requiresGrad ? (transposeB ? product(dc, a, true, transposeA) : product(a, dc, !transposeA, false)) : null,
   ]);

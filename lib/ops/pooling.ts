@@ -1,17 +1,18 @@
 import type { Packed, Window } from '../../typings/native';
 import { isGradEnabled, record } from '../autograd';
-import { OptionError, requireKnownKeys, ShapeError } from '../errors';
+import { OptionError, requireKnownKeys } from '../errors';
 import { native, packer } from '../native';
 import { Tensor } from '../tensor';
-import { type Pair, requireBoolean, requireFloat, requirePair, requireRank } from './checks';
-import { windowExtent } from './conv2d';
+import { largestInteger, largestStep, type Pair, requireBatch, requireBoolean, requireFloat, requirePair } from './checks';
+import { outputExtents } from './conv2d';
+import { emptyResult } from './empty';
 
 export interface PoolOptions {
-  /** Extents of the window, at least 1. */
+  /** Extents of the window, at least 1; less than 2^31 pixels together. */
   kernelSize: Pair;
-  /** Step of the window, at least 1. Default: kernelSize. */
+  /** Step of the window, 1 to 2^20. Default: kernelSize. */
   stride?: Pair;
-  /** Rim around the image, at least 0 and less than kernelSize. Default 0. */
+  /** Rim around the image, at least 0, less than kernelSize, at most 2^20. Default 0. */
   padding?: Pair;
 }
 
@@ -25,8 +26,12 @@ const packWindow = packer('Window');
 /** @throws {OptionError} @internal */
 export function poolWindow(options: PoolOptions): CheckedWindow {
   const kernel = requirePair('kernelSize', options.kernelSize, 1);
-  const stride = requirePair('stride', options.stride ?? kernel, 1);
-  const padding = requirePair('padding', options.padding ?? 0, 0);
+  // The place of a maximum in its window is an int on the native side.
+  if (kernel[0] * kernel[1] > largestInteger) {
+    throw new OptionError('kernelSize', `kernelSize must have less than 2^31 pixels, but is ${kernel.join('x')}`);
+  }
+  const stride = options.stride === undefined ? kernel : requirePair('stride', options.stride, 1, largestStep);
+  const padding = requirePair('padding', options.padding ?? 0, 0, largestStep);
   if (padding.some((rim, axis) => rim >= kernel[axis])) {
     throw new OptionError('padding', `padding must be less than kernelSize (${kernel.join('x')}), but is ${padding.join('x')}`);
   }
@@ -39,20 +44,13 @@ export function poolWindow(options: PoolOptions): CheckedWindow {
 
 function pooledShape(x: Tensor, window: CheckedWindow): number[] {
   requireFloat('x', x);
-  requireRank('x', x, 4, '[N, H, W, C]');
-  const [n, h, w, channels] = x.shape as [number, number, number, number];
-  const { kernelH, kernelW, strideH, strideW, paddingH, paddingW } = window;
-  const outH = windowExtent(h, kernelH, strideH, paddingH, 1);
-  const outW = windowExtent(w, kernelW, strideW, paddingW, 1);
-  if (outH < 1 || outW < 1) {
-    throw new ShapeError('x', `x of ${h}x${w} pixels, padded, is smaller than the ${kernelH}x${kernelW} window`);
-  }
-  return [n, outH, outW, channels];
+  requireBatch('x', x, 4, '[N, H, W, C]');
+  return [x.shape[0], ...outputExtents(x, window, `${window.kernelH}x${window.kernelW} window`), x.shape[3]];
 }
 
 /**
  * The largest pixel of each window, per channel. Padding never wins; of equal pixels the first takes the gradient.
- * @param x `[N, H, W, C]`
+ * @param x `[N, H, W, C]`; N may be 0.
  * @returns `[N, OH, OW, C]` with `OH = floor((H + 2 padding - kernelSize) / stride) + 1`
  * @throws {ShapeError | DTypeError | OptionError} naming the argument at fault.
  */
@@ -65,11 +63,12 @@ export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
 export function maxPool2dInWindow(x: Tensor, window: CheckedWindow): Tensor {
   const shape = pooledShape(x, window);
   const y = x.newEmpty(shape);
+  if (y.size === 0) return emptyResult('maxPool2d', y, [x]);
   const saved = native.maxPool2dForward(x.handle, y.handle, window.packed, isGradEnabled() && x.requiresGrad);
   if (!saved) return y;
   // Opaque: only the native side reads it, so that its shape and dtype do not matter.
   const places = new Tensor(saved, y.shape, 'u8', x.device);
-  return record('maxPool2d', y, [x], [places], (dy) => {
+  return record('maxPool2d', y, [x], { saved: [places] }, (dy) => {
     const dx = x.newEmpty();
     native.maxPool2dBackward(dy.handle, places.handle, dx.handle, window.packed);
     return [dx];
@@ -78,7 +77,7 @@ export function maxPool2dInWindow(x: Tensor, window: CheckedWindow): Tensor {
 
 /**
  * The mean of each window, per channel.
- * @param x `[N, H, W, C]`
+ * @param x `[N, H, W, C]`; N may be 0.
  * @param options.countPadding Whether the mean is over the whole window, its zeros outside the image included, or over
  *   the pixels of the image. Default true.
  * @returns `[N, OH, OW, C]`, extents as in {@link maxPool2d}.
@@ -94,8 +93,9 @@ export function avgPool2d(x: Tensor, options: PoolOptions & { countPadding?: boo
 export function avgPool2dInWindow(x: Tensor, window: CheckedWindow, countPadding: boolean): Tensor {
   const shape = pooledShape(x, window);
   const y = x.newEmpty(shape);
+  if (y.size === 0) return emptyResult('avgPool2d', y, [x]);
   native.avgPool2dForward(x.handle, y.handle, window.packed, countPadding);
-  return record('avgPool2d', y, [x], [], (dy) => {
+  return record('avgPool2d', y, [x], {}, (dy) => {
     const dx = x.newEmpty();
     native.avgPool2dBackward(dy.handle, dx.handle, window.packed, countPadding);
     return [dx];
@@ -104,16 +104,17 @@ export function avgPool2dInWindow(x: Tensor, window: CheckedWindow, countPadding
 
 /**
  * The mean of each channel.
- * @param x `[N, H, W, C]`
+ * @param x `[N, H, W, C]`; N may be 0.
  * @returns `[N, C]`
  * @throws {ShapeError | DTypeError}
  */
 export function globalAvgPool2d(x: Tensor): Tensor {
   requireFloat('x', x);
-  requireRank('x', x, 4, '[N, H, W, C]');
+  requireBatch('x', x, 4, '[N, H, W, C]');
   const y = x.newEmpty([x.shape[0], x.shape[3]]);
+  if (y.size === 0) return emptyResult('globalAvgPool2d', y, [x]);
   native.globalAvgPool2dForward(x.handle, y.handle);
-  return record('globalAvgPool2d', y, [x], [], (dy) => {
+  return record('globalAvgPool2d', y, [x], {}, (dy) => {
     const dx = x.newEmpty();
     native.globalAvgPool2dBackward(dy.handle, dx.handle);
     return [dx];

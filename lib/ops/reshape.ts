@@ -1,10 +1,11 @@
 import { record } from '../autograd';
 import { describe, ShapeError } from '../errors';
+import { maxRank } from '../hostArrays';
 import { type Shape, sizeOf, type Tensor } from '../tensor';
 import { formatShape, requireTensor } from './checks';
 
 function isTarget(shape: unknown): boolean {
-  if (!Array.isArray(shape) || shape.length > 6) return false;
+  if (!Array.isArray(shape) || shape.length > maxRank) return false;
   const isExtent = (extent: unknown) => Number.isInteger(extent) && (extent as number) >= -1;
   return shape.every(isExtent) && shape.indexOf(-1) === shape.lastIndexOf(-1);
 }
@@ -12,7 +13,7 @@ function isTarget(shape: unknown): boolean {
 /** `shape` with its -1 worked out. */
 function resolveShape(x: Tensor, shape: Shape): number[] {
   if (!isTarget(shape)) {
-    throw new ShapeError('shape', `shape must be at most 6 integers >= 0, one of them possibly -1, but got ${describe(shape)}`);
+    throw new ShapeError('shape', `shape must be at most ${maxRank} integers >= 0, one of them possibly -1, but got ${describe(shape)}`);
   }
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const resolved = shape.map((extent) => (extent === -1 ? x.size / known : extent));
@@ -31,15 +32,15 @@ function resolveShape(x: Tensor, shape: Shape): number[] {
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   requireTensor('x', x);
-  return record('reshape', x.alias(resolveShape(x, shape)), [x], [], (dy) => [dy.alias(x.shape)]);
+  return record('reshape', x.alias(resolveShape(x, shape)), [x], {}, (dy) => [dy.alias(x.shape)]);
 }
 
 /**
  * All axes but the first made one, `[N, ...]` to `[N, rest]`.
- * @throws {ShapeError} when x has no axis or no element.
+ * @throws {ShapeError} when x has no axis.
  */
 export function flatten(x: Tensor): Tensor {
   requireTensor('x', x);
   if (x.shape.length === 0) throw new ShapeError('x', 'x must have shape [N, ...], but has []');
-  return reshape(x, [x.shape[0], -1]);
+  return reshape(x, [x.shape[0], sizeOf(x.shape.slice(1))]);
 }

@@ -12,5 +12,5 @@ export function scalarLoss(name: string, input: Tensor, compute: (loss: Handle, 
   const loss = input.newEmpty([]);
   const gradient = input.newEmpty();
   compute(loss.handle, gradient.handle);
-  return record(name, loss, [input], [gradient], (dloss) => [scaledBy(gradient, dloss)]);
+  return record(name, loss, [input], { saved: [gradient] }, (dloss) => [scaledBy(gradient, dloss)]);
 }

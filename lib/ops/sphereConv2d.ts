@@ -6,11 +6,11 @@ import { OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError 
 import { codeOf, native, packer } from '../native';
 import { Tensor } from '../tensor';
 import {
-  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, evaluationEpilogue, filledGradients, type Statistics, trainingEpilogue,
+  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, epilogueReads, evaluationEpilogue, filledGradients, type Statistics, trainingEpilogue,
 } from './batchNorm';
 import { formatShape, requireAlike } from './checks';
 import {
-  type CheckedGeometry, convGeometry, type ConvOptions, convOptionKeys, convOutputShape, kernelOf, normalized,
+  type CheckedGeometry, convGeometry, type ConvOptions, convOptionKeys, convOutputShape, emptyConvolution, kernelOf, normalized,
   type PreparedConvolution,
 } from './conv2d';
 
@@ -74,6 +74,7 @@ export function sphereArguments(options: SphereOptions): SphereArguments {
     throw new OptionError('k', `k belongs to the ${curvedOperators.join(' or ')} operator; the ${operator} operator has none`);
   }
   const kValue = kTensor ? defaultCurvature : requireNumber('k', k, { above: 0 });
+  requireKnownKeys('normGuard', normGuard, ['kind', 'eps']);
   const eps = requireNumber('normGuard.eps', normGuard.eps, { above: 0 });
   const add = requireOneOf('normGuard.kind', normGuard.kind, normGuardKinds) === 'add';
   return { code, kTensor, kValue, packed: packOptions({ angular: code, k: kValue, eps, add }) };
@@ -82,7 +83,7 @@ export function sphereArguments(options: SphereOptions): SphereArguments {
 /**
  * SphereConv: `y = g(theta) + bias`, theta the angle between patch and filter (paper: eq. 1-4). Invariant to the
  * length of both; without bias, y lies in [-1, 1]. A zero patch or filter has theta = pi/2, y = 0 and no gradient.
- * @param x Images `[N, H, W, C]`.
+ * @param x Images `[N, H, W, C]`; N may be 0.
  * @param weight Filters `[O, kH, kW, C / groups]`; with groups, a patch is the part of one group.
  * @returns `[N, OH, OW, O]`, extents as in `conv2d`.
  * @throws {ShapeError | DTypeError | DeviceError | OptionError} naming the argument at fault.
@@ -137,8 +138,9 @@ class SphereConvolution implements PreparedConvolution {
 
   run(epilogue: CheckedBatchNorm | null): Tensor {
     const inputs = [this.x, this.weight, this.#k, this.bias];
-    if (epilogue?.training) return this.#runTraining(inputs, epilogue);
     const { y } = this;
+    if (y.size === 0) return emptyConvolution('sphereConv2d', y, inputs, epilogue);
+    if (epilogue?.training) return this.#runTraining(inputs, epilogue);
     const epilogueArguments: EpilogueArguments | [] = epilogue ? evaluationEpilogue(epilogue) : [];
     if (!isRecorded(epilogue ? [...inputs, epilogue.gamma, epilogue.beta, epilogue.residual] : inputs)) {
       native.sphereConv2dForward(
@@ -148,7 +150,7 @@ class SphereConvolution implements PreparedConvolution {
     }
     const saved = this.#emptySaved();
     native.sphereConv2dForward(...this.#operands(), y.handle, ...handlesOf(saved), ...this.#packed);
-    record('sphereConv2d', y, inputs, saved, (dy) => this.#backward(inputs, saved, dy, []));
+    record('sphereConv2d', y, inputs, { reads: this.#reads(), saved }, (dy) => this.#backward(inputs, saved, dy, []));
     return epilogue ? normalized(y, epilogue) : y;
   }
 
@@ -162,7 +164,8 @@ class SphereConvolution implements PreparedConvolution {
     native.sphereConv2dForward(
       ...this.#operands(), y.handle, ...handlesOf(saved), ...this.#packed, ...trainingEpilogue(epilogue, batch, output),
     );
-    return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta, residual], [y, ...saved, ...batch], (dy) => {
+    const needs = { reads: { ...this.#reads(), ...epilogueReads(epilogue) }, saved: [y, ...saved, ...batch] };
+    return record('sphereConv2dBatchNorm', output, [...inputs, gamma, beta, residual], needs, (dy) => {
       const gradients = emptyEpilogueGradients(epilogue);
       const own = this.#backward(inputs, saved, dy, epilogueGradient(y, epilogue, batch, gradients));
       return [...own, ...filledGradients(epilogue, dy, gradients)];
@@ -184,6 +187,10 @@ class SphereConvolution implements PreparedConvolution {
       dx?.handle ?? null, dw?.handle ?? null, dk?.handle ?? null, dbias?.handle ?? null, ...this.#packed, ...epilogue,
     );
     return gradients;
+  }
+
+  #reads() {
+    return { x: this.x, weight: this.weight, k: this.#k };
   }
 
   #operands() {

@@ -8,7 +8,7 @@ import { prepareSphereConv2d, type SphereArguments, sphereArguments, type Sphere
 /**
  * SphereLinear: `y = g(theta) + bias`, theta the angle between x and each row of weight (paper: eq. 1-4). Invariant to
  * the length of both; without bias, y lies in [-1, 1]. Where x or the row is zero, theta = pi/2 and y = 0.
- * @param x `[N, D]`
+ * @param x `[N, D]`; N may be 0.
  * @param weight `[O, D]`
  * @param options.bias `[O]`
  * @returns `[N, O]`

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { requireSameDevice } from '../device';
-import { CheckpointError, describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
+import { CheckpointError, describe, OptionError, requireKnownKeys, requireNoMore, requireNumber } from '../errors';
 import { requireSameLayout, zeroGradients } from '../nn/module';
-import { requireAlike, requireFloat, requireShape } from '../ops/checks';
+import { requireFloat } from '../ops/checks';
 import { Tensor } from '../tensor';
 
 /** Parameters with rates of their own. */
@@ -101,32 +101,33 @@ export abstract class Optimizer {
   /**
    * Changes every parameter that has a gradient. What the optimizer keeps for a parameter follows it to its device.
    * @throws {DeviceError} when the parameters of a group are not all on one device.
-   * @throws {DTypeError | ShapeError} when a gradient is not like its parameter; nothing has been changed.
+   * @throws {DTypeError | ShapeError | DisposedError} when a gradient is not like its parameter, or something was released.
+   *   Whatever is thrown, nothing has been changed.
    */
-  step(): void {
-    // Every group is checked before the first one is changed.
-    const work = this.#groups.map((group) => [group, this.#alike(group.parameters)] as const);
-    for (const [{ weightDecay, factor }, alike] of work) {
-      const learningRate = factor * this.#learningRate;
-      for (const { step, members } of alike) {
-        const states = members.map((parameter) => this.#stateOf(parameter));
-        this.update({
-          parameters: members,
-          gradients: members.map((parameter) => parameter.grad!),
-          moments: this.#moments.map((_, i) => states.map((state) => state.moments[i])),
-          learningRate,
-          weightDecay,
-          step,
-        });
-        for (const state of states) state.steps = step;
-      }
+  step(...extra: never[]): void {
+    requireNoMore('step', extra);
+    // What can fail does so before the first parameter is changed: checks of all groups, then memory for new moments.
+    const alike = this.#groups.flatMap((group) => this.#alike(group).map((each) => ({ ...group, ...each })));
+    const work = alike.map((each) => ({ ...each, states: each.members.map((parameter) => this.#stateOf(parameter)) }));
+    for (const { weightDecay, factor, step, members, states } of work) {
+      this.update({
+        parameters: members,
+        gradients: members.map((parameter) => parameter.grad!),
+        moments: this.#moments.map((_, i) => states.map((state) => state.moments[i])),
+        learningRate: factor * this.#learningRate,
+        weightDecay,
+        step,
+      });
+      for (const state of states) state.steps = step;
+      for (const parameter of members) parameter.markChanged();
     }
   }
 
   protected abstract update(update: Update): void;
 
   /** Releases the gradients of all parameters. */
-  zeroGrad(): void {
+  zeroGrad(...extra: never[]): void {
+    requireNoMore('zeroGrad', extra);
     zeroGradients(this.#states.keys());
   }
 
@@ -143,19 +144,19 @@ export abstract class Optimizer {
    * Goes on from where {@link stateDict} was taken, with the same parameters in the same groups.
    * @throws {CheckpointError} when the state belongs to another optimizer or other parameters; nothing has been changed.
    */
-  loadStateDict(state: { tensors: Readonly<Record<string, Tensor>>; values: unknown }): void {
+  loadStateDict(state: { tensors: Readonly<Record<string, Tensor>>; values: unknown }, ...extra: never[]): void {
+    requireNoMore('loadStateDict', extra);
     const { learningRate, steps } = this.#checkValues(state.values);
     const parameters = [...this.#states.keys()];
     const started = parameters.map((_, i) => i).filter((i) => steps[i] > 0);
     const expected = started.flatMap((i) => this.#moments.map((_, m) => [this.#nameOf(i, m), parameters[i]] as const));
     requireSameLayout('tensors', state.tensors, Object.fromEntries(expected));
+    const loaded = parameters.map((parameter, i) =>
+      steps[i] > 0 ? this.#moments.map((_, m) => copyBeside(parameter, state.tensors[this.#nameOf(i, m)])) : [],
+    );
+    this.dispose();
     this.#learningRate = learningRate;
-    parameters.forEach((parameter, i) => {
-      const own = this.#states.get(parameter)!;
-      for (const moment of own.moments) moment.dispose();
-      const loaded = steps[i] > 0 ? this.#moments.map((_, m) => copyBeside(parameter, state.tensors[this.#nameOf(i, m)])) : [];
-      this.#states.set(parameter, { steps: steps[i], moments: loaded });
-    });
+    parameters.forEach((parameter, i) => this.#states.set(parameter, { steps: steps[i], moments: loaded[i] }));
   }
 
   /** Releases what the optimizer keeps. */
@@ -169,17 +170,15 @@ export abstract class Optimizer {
 
   /**
    * Parameters with a gradient, by dtype and by the step they take: in most cases all alike.
-   * @throws {DeviceError | DTypeError | ShapeError} when a gradient does not fit its parameter.
+   * @throws {DeviceError | DTypeError | ShapeError | DisposedError} when a gradient does not fit its parameter.
    */
-  #alike(parameters: readonly Tensor[]): { step: number; members: Tensor[] }[] {
+  #alike({ parameters }: CheckedGroup): { step: number; members: Tensor[] }[] {
     const groups = new Map<string, { step: number; members: Tensor[] }>();
     for (const [i, parameter] of parameters.entries()) {
-      const { grad, dtype } = parameter;
+      const grad = gradientOf(`parameters[${i}]`, parameter);
       if (!grad) continue;
-      const name = `parameters[${i}]`;
-      requireSameDevice(name, parameter.device, 'parameters[0]', parameters[0].device);
-      requireAlike([name, parameter], ['grad', grad]);
-      requireShape('grad', grad, parameter.shape);
+      requireSameDevice(`parameters[${i}]`, parameter.device, 'parameters[0]', parameters[0].device);
+      const { dtype } = parameter;
       const step = this.#states.get(parameter)!.steps + 1;
       const key = `${dtype} ${step}`;
       const group = groups.get(key);
@@ -193,10 +192,12 @@ export abstract class Optimizer {
     return `${parameter}.${this.#moments[moment]}`;
   }
 
-  /** With moments beside the parameter. */
+  /** With moments beside the parameter. @throws {DisposedError | DeviceError} */
   #stateOf(parameter: Tensor): ParameterState {
     const state = this.#states.get(parameter)!;
-    if (state.steps === 0) state.moments = this.#moments.map(() => parameter.newFull(0).keep());
+    // Those of a step that has failed are zeros still.
+    if (state.moments.length === 0) state.moments = this.#moments.map(() => parameter.newFull(0).keep());
+    for (const moment of state.moments) moment.requireAlive('moment');
     for (const moment of state.moments) if (moment.device !== parameter.device) moment.adopt(moment.to(parameter.device));
     return state;
   }
@@ -238,6 +239,18 @@ function checkGroup(group: ParameterGroup, defaults: { learningRate: number; wei
     weightDecay: requireNumber('weightDecay', weightDecay, { min: 0 }),
     factor: requireNumber('learningRate', learningRate, { above: 0 }) / defaults.learningRate,
   };
+}
+
+/**
+ * The gradient of a parameter, null where it has none.
+ * @throws {DeviceError | DTypeError | ShapeError | DisposedError} when one of the two was released, or the gradient no
+ *   longer is like the parameter: either may have been moved since it was set.
+ */
+export function gradientOf(name: string, parameter: Tensor): Tensor | null {
+  parameter.requireAlive(name);
+  const { grad } = parameter;
+  if (grad) parameter.requireGradient(`${name}.grad`, grad);
+  return grad;
 }
 
 function copyBeside(parameter: Tensor, from: Tensor): Tensor {

@@ -15,9 +15,9 @@ interface ChartOptions {
   title: string;
   /** What the vertical axis shows, with its unit: "Accuracy (%)". */
   yLabel: string;
-  /** Width of the plotting area in pixels. Default: 440. A bar chart grows where its bars need more. */
+  /** Width of the plotting area in pixels, 100 to 10,000. Default: 440. A bar chart grows where its bars need more. */
   width?: number;
-  /** Height of the plotting area in pixels. Default: 280. */
+  /** Height of the plotting area in pixels, 50 to 10,000. Default: 280. */
   height?: number;
 }
 
@@ -55,7 +55,7 @@ export interface HistogramOptions extends Omit<ChartOptions, 'yLabel'> {
   xLabel: string;
   /** Values that are not finite are left out. */
   series: readonly { name: string; values: ArrayLike<number> }[];
-  /** Number of bins between the smallest and the largest value of all series. */
+  /** Number of bins, 1 to 10,000, between the smallest and the largest value of all series. */
   bins: number;
 }
 
@@ -87,11 +87,14 @@ export async function panels(charts: readonly Panel[]): Promise<string> {
   return render(charts.map((chart) => panelSpec(chart, measure)), measure);
 }
 
+/** A picture of more pixels would hold gigabytes. */
+const largestSide = 10_000;
+
 function panelSpec(chart: Panel, measure: MeasureText): PanelSpec {
   const { width = 440, height = 280 } = chart;
   requireOneOf('kind', chart.kind, ['line', 'bar', 'histogram']);
-  requireNumber('width', width, { min: 100 });
-  requireNumber('height', height, { min: 50 });
+  requireNumber('width', width, { min: 100, max: largestSide });
+  requireNumber('height', height, { min: 50, max: largestSide });
   switch (chart.kind) {
     case 'line':
       return lineSpec(chart, width, height, measure);

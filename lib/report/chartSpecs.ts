@@ -150,7 +150,7 @@ const MAX_BAR_WIDTH = 72;
 
 export function histogramSpec(chart: HistogramOptions, width: number, height: number, measure: MeasureText): PanelSpec {
   requireKnownKeys('histogram', chart, [...COMMON_KEYS, 'series', 'bins']);
-  const bins = requireNumber('bins', chart.bins, { min: 1, integer: true });
+  const bins = requireNumber('bins', chart.bins, { min: 1, max: 10_000, integer: true });
   const names = distinctNames('series', chart.series, COLOURS.length);
   const finite = chart.series.map(({ values }) => Array.from(values).filter(Number.isFinite));
   let [low, high] = [Infinity, -Infinity];

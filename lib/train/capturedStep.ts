@@ -4,6 +4,7 @@ import { releaseCachedMemory } from '../device';
 import { ShapeError } from '../errors';
 import { captureGraph, type CapturedGraph } from '../graph';
 import type { Classifier } from '../models';
+import type { Module } from '../nn';
 import { formatShape, requireLabels } from '../ops/checks';
 import type { Tensor } from '../tensor';
 
@@ -25,6 +26,7 @@ export class CapturedStep {
   readonly #inputs: StepInputs;
   readonly #graph: CapturedGraph<StepResults>;
   readonly #places: readonly Place[];
+  readonly #modes: readonly (readonly [Module, boolean])[];
 
   /**
    * Records `step`, which computes the model's gradients anew; nothing is computed before {@link run}.
@@ -46,14 +48,15 @@ export class CapturedStep {
     }
     for (const result of tensorsOf(this.#graph.result)) result.keep();
     this.#places = placesOf(model);
+    this.#modes = model.modules().map((module) => [module, module.training]);
   }
 
   /**
-   * Whether the model is where the graph reads and writes it, with the gradients that the graph makes. A callback may
-   * have moved it, released its gradients or frozen a parameter.
+   * Whether the model is where the graph reads and writes it, with the gradients that the graph makes and in its modes. A
+   * callback may have moved it, released its gradients, or frozen a parameter or a layer.
    */
   get fits(): boolean {
-    return this.#places.every(isSame);
+    return this.#places.every(isSame) && this.#modes.every(([module, training]) => module.training === training);
   }
 
   /**

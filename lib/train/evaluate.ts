@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DatasetInfo, Loader } from '../data';
 import { DataError, OptionError } from '../errors';
 import type { Classifier } from '../models';
-import { deviceOf } from '../nn/module';
+import { deviceOf, modesOf } from '../nn/module';
 import { countCorrect, softmaxCrossEntropy } from '../ops';
 import { noGrad } from '../tensor';
 
@@ -24,7 +24,7 @@ export interface Evaluation {
  */
 export async function evaluate(model: Classifier, loader: Loader): Promise<Evaluation> {
   requireSameClasses('loader', model, loader.dataset);
-  const modes = model.modules().map((module) => [module, module.training] as const);
+  const restoreModes = modesOf(model);
   const withTop5 = loader.dataset.classes.length > 10;
   const sums = { images: 0, loss: 0, correct: 0, correct5: 0 };
   try {
@@ -40,7 +40,7 @@ export async function evaluate(model: Classifier, loader: Loader): Promise<Evalu
       await nextTurn();
     }
   } finally {
-    for (const [module, training] of modes) module.training = training;
+    restoreModes();
   }
   // Not dataset.count: a loader may leave out images that are damaged.
   const { images } = sums;

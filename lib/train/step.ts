@@ -2,6 +2,7 @@ import type { Batch } from '../data';
 import type { Device } from '../device';
 import { DataError, OptionError } from '../errors';
 import type { Parameter } from '../nn';
+import { modesOf } from '../nn/module';
 import { add, countCorrect } from '../ops';
 import { clipGradNorm, gradientNorm } from '../optim';
 import { globalNorm } from '../optim/gradients';
@@ -29,6 +30,7 @@ export class TrainingStep {
   /** Infinity where no step is captured. */
   #stepsBeforeCapture = Infinity;
   #captured: CapturedStep | null = null;
+  #restoreModes: (() => void) | null = null;
 
   /** @param lastCheckpoint Asked when training diverges, for the message. */
   constructor(options: CheckedOptions, lastCheckpoint: () => string | null) {
@@ -52,7 +54,7 @@ export class TrainingStep {
   run(batch: Batch, taken: number, measure: boolean): Measures | null {
     const { model, optimizer, schedule, gradientReducer, iterations, maxGradNorm } = this.#options;
     return tidy(() => {
-      model.train();
+      this.#enterTraining();
       model.head.atIteration(taken, iterations);
       optimizer.learningRate = schedule.learningRateAt(taken);
       const results = this.#forwardAndBackward(batch);
@@ -76,6 +78,16 @@ export class TrainingStep {
   requireFiniteWeights(iteration: number): void {
     const parameters = this.#options.model.parameters();
     if (!areFinite(parameters)) throw this.#divergence('weights are no longer finite', iteration, gradientNorm(parameters));
+  }
+
+  /**
+   * In the modes that the user has set, a layer that was switched to evaluation included, as long as the model as a whole
+   * is in training. If it is not, it is as loaded, or a callback has left it so: the modes of the step before hold.
+   */
+  #enterTraining(): void {
+    const { model } = this.#options;
+    if (!model.training) (this.#restoreModes ?? (() => model.train()))();
+    this.#restoreModes = modesOf(model);
   }
 
   /** As a graph, once it has been captured. */

@@ -42,7 +42,9 @@ export class Trainer {
   }
 
   /**
-   * Trains up to `iterations`, from where the checkpoint to resume or a former call has left off.
+   * Trains up to `iterations`, from where the checkpoint to resume or a former call has left off. The model trains in the
+   * modes that it has: a BatchNorm2d or Dropout switched to `eval()` stays so. One that is in evaluation as a whole, as
+   * loadModel() returns it, is switched to training as a whole.
    * @throws {DataError} when the loss is no longer finite, or the log cannot be written.
    * @throws {CheckpointError} when a checkpoint cannot be written or restored; calling fit() again goes on.
    * @throws {OptionError} when it is already running, or gradientReducer is asynchronous.

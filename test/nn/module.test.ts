@@ -3,6 +3,7 @@ import { CheckpointError, DTypeError, OptionError, ShapeError } from '../../lib/
 import {
   BatchNorm2d, Conv2d, Curvature, Dropout, Flatten, type Layer, Linear, Module, ModuleBuffer, Parameter, ReLU, Sequential, SphereConv2d,
 } from '../../lib/nn';
+import { sum } from '../../lib/ops';
 import { Generator, type GeneratorState } from '../../lib/random';
 import { noGrad, ones, type Tensor, tensor, tidy, zeros } from '../../lib/tensor';
 import { random, relativeError } from '../support/tensors';
@@ -113,6 +114,15 @@ describe('state', () => {
     expect(b.eval().forward(x).data()).toEqual(a.eval().forward(x).data());
   });
 
+  test('an option that others have is refused, and nothing loaded', () => {
+    const [a, b] = [network(1), network(2)];
+    const before = valuesOf(b.stateDict());
+    const load = b.loadStateDict.bind(b) as (...given: unknown[]) => void;
+    expectThrown(() => { load(a.stateDict(), { strict: false }); }, OptionError, 'strict', /loadStateDict has no option "strict"/);
+    expectThrown(() => { load(a.stateDict(), true); }, OptionError, 'argument', /loadStateDict has no further argument true/);
+    expect(valuesOf(b.stateDict())).toEqual(before);
+  });
+
   test('is copied: the source may change later', () => {
     const [a, b] = [network(1), network(2)];
     b.loadStateDict(a.stateDict());
@@ -219,6 +229,44 @@ describe('a BatchNorm2d after a convolution in a Sequential', () => {
     };
     network.forward(random([2, 5, 5, 3], 1, 'f32'));
     expect(seen).toEqual([[2, 5, 5, 4]]);
+  });
+
+  test('is passed by when somebody replaced the forward pass of a class', () => {
+    const { norm } = make(true).layers;
+    const prototype = Object.getPrototypeOf(norm) as BatchNorm2d;
+    const original = Object.getOwnPropertyDescriptor(prototype, 'forward')!;
+    let calls = 0;
+    Object.defineProperty(prototype, 'forward', {
+      ...original,
+      value(this: BatchNorm2d, x: Tensor): Tensor {
+        calls++;
+        return (original.value as (x: Tensor) => Tensor).call(this, x);
+      },
+    });
+    try {
+      make(true).forward(random([2, 5, 5, 3], 1, 'f32'));
+      make(false).forward(random([2, 5, 5, 3], 1, 'f32'));
+    } finally {
+      Object.defineProperty(prototype, 'forward', original);
+    }
+    expect(calls).toBe(2);
+  });
+
+  test.each([true, false])('behind a frozen convolution leaves no memory to the garbage collector: sphere %s', (sphere) => {
+    const network = make(sphere);
+    network.layers['conv'].parameters().forEach((each) => { each.requiresGrad = false; });
+    const x = random([2, 5, 5, 3], 1, 'f32');
+    for (const mode of [true, false]) {
+      network.train(mode);
+      const step = () => {
+        const loss = sum(network.forward(x));
+        loss.backward();
+        loss.dispose();
+        return memoryStats().storages;
+      };
+      const after = step();
+      expect(step()).toBe(after);
+    }
   });
 
   test('errors name the one at fault', () => {

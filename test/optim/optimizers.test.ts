@@ -1,8 +1,8 @@
 import { memoryStats } from '../../lib/device';
-import { CheckpointError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
+import { CheckpointError, DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
 import { Parameter } from '../../lib/nn';
 import { relu } from '../../lib/ops';
-import { Adam, type Optimizer, type OptimizerState, type ParameterGroup, SGD } from '../../lib/optim';
+import { Adam, gradientNorm, type Optimizer, type OptimizerState, type ParameterGroup, SGD } from '../../lib/optim';
 import { full, ones, type Tensor, tensor, tidy, zeros } from '../../lib/tensor';
 import { expectThrown } from '../nn/expectations';
 import { type FixtureCase, loadFixtures } from '../support/fixtures';
@@ -112,15 +112,40 @@ describe.each(makers)('%s', (name, make) => {
   });
 
   test.each<[string, () => Tensor, typeof OptionError, RegExp]>([
-    ['shape', () => full([1], 1), ShapeError, /grad must have shape \[2\], but has \[1\]/],
-    ['dtype', () => full([2], 1, { dtype: 'f64' }), DTypeError, /grad is f64 but parameters\[1\] is f32/],
+    ['shape', () => full([1], 1), ShapeError, /parameters\[1\]\.grad has shape \[1\], but \[2\] is needed/],
+    ['dtype', () => full([2], 1, { dtype: 'f64' }), DTypeError, /parameters\[1\]\.grad must be f32 like its tensor, but is f64/],
   ])('a gradient of another %s is refused before anything is changed', (_, gradient, type, message) => {
     const [a, b] = parametersOf(1, 1);
     const optimizer = make([{ parameters: [a] }, { parameters: [...parametersOf(1), b] }]);
     setGradients([a], 1);
-    b.grad = gradient();
-    expectThrown(() => { optimizer.step(); }, type, 'grad', message);
+    // As a parameter and its gradient may come apart: setting `grad` refuses it.
+    const fitting = full([2], 1);
+    b.grad = fitting;
+    Object.defineProperty(b, 'grad', { value: gradient() });
+    expectThrown(() => { optimizer.step(); }, type, 'parameters[1].grad', message);
+    expectThrown(() => gradientNorm([a, b]), type, 'parameters[1].grad', message);
     expect([a.toArray(), optimizer.stateDict().values.steps]).toEqual([[1, 1], [0, 0, 0]]);
+  });
+
+  test('a step that fails changes no parameter, moment or count of any group', () => {
+    const [a, b] = parametersOf(1, 1);
+    const optimizer = make([{ parameters: [a] }, { parameters: [b] }]);
+    setGradients([a, b], 1);
+    optimizer.step();
+    const standing = () => [a, b, ...Object.values(optimizer.stateDict().tensors)].map((each) => each.toArray());
+    const before = [standing(), optimizer.stateDict().values];
+    b.grad!.dispose();
+    expectThrown(() => { optimizer.step(); }, DisposedError, 'parameters[0].grad', /was used after its release/);
+    expect([standing(), optimizer.stateDict().values]).toEqual(before);
+    setGradients([b], 1);
+    b.dispose();
+    expect(() => { optimizer.step(); }).toThrow(DisposedError);
+    expect([a.toArray(), optimizer.stateDict().values]).toEqual([[0.9, 0.9].map(Math.fround), before[1]]);
+  });
+
+  test('takes no closure', () => {
+    const optimizer = make(parametersOf(1));
+    expectThrown(() => { (optimizer.step as (closure: unknown) => void).call(optimizer, () => 1); }, OptionError, 'argument', /step has no further/);
   });
 
   test('zeroGrad releases the gradients', () => {

@@ -54,7 +54,7 @@ void for_each_pair(const PoolExtents& e, T* dx, Body body) {
     for (std::int64_t i = 0; i < e.width * e.channels; ++i) dx[first_input + i] = T(0);
     const int first_y = padded_y < w.kernel_h ? 0 : (padded_y - w.kernel_h) / w.stride_h + 1;
     for (int y = first_y; y < e.output_height && y * w.stride_h <= padded_y; ++y) {
-      const int position_row = (padded_y - y * w.stride_h) * w.kernel_w;
+      const std::int64_t position_row = std::int64_t(padded_y - y * w.stride_h) * w.kernel_w;
       for (int x = 0; x < e.output_width; ++x) {
         const int left = x * w.stride_w - w.padding_w;
         const Span columns = inside(left, w.kernel_w, e.width);
@@ -134,7 +134,7 @@ void max_forward(const T* x, T* y, Index* index, const PoolExtents& e) {
 // captures again and again.
 template <typename T, typename Index>
 void max_backward(const T* dy, const Index* index, T* dx, const PoolExtents& e) {
-  for_each_pair(e, dx, [=, channels = e.channels](int, int, std::int64_t output, int position, std::int64_t input) {
+  for_each_pair(e, dx, [=, channels = e.channels](int, int, std::int64_t output, std::int64_t position, std::int64_t input) {
     using Position = typename Lane<T>::Type;
     const T* gradient = dy + output;
     const Index* maximum = index + output;
@@ -148,7 +148,8 @@ void max_backward(const T* dy, const Index* index, T* dx, const PoolExtents& e) 
 
 template <typename T>
 T average_factor(const PoolExtents& e, int output_y, int output_x, bool count_padding) {
-  if (count_padding) return T(1) / T(e.window.kernel_h * e.window.kernel_w);
+  // Not a product of ints: the window of a global pooling is the whole image.
+  if (count_padding) return T(1) / (T(e.window.kernel_h) * T(e.window.kernel_w));
   const Placement at = place(e, output_y, output_x);
   return T(1) / T((at.rows.end - at.rows.begin) * (at.columns.end - at.columns.begin));
 }
