@@ -7,6 +7,7 @@ import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
 import { Tensor, tensor, tidy } from '../tensor';
+import { type Difference, differences, differenceText } from './differences';
 import { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
 
 /** What a checkpoint is made of, and restored into. */
@@ -76,18 +77,32 @@ export async function saveCheckpoint(path: string, { model, optimizer, iteration
  */
 export async function loadCheckpoint(
   path: string,
-  { model, optimizer }: CheckpointParts,
+  parts: CheckpointParts,
   check: (standing: Standing) => void = () => undefined,
+): Promise<Standing> {
+  return restoreCheckpoint(path, parts, (standing, ofModel) => {
+    requireNone(ofModel);
+    check(standing);
+  });
+}
+
+/**
+ * {@link loadCheckpoint} for a caller who judges himself where the configs of the models differ, before anything is changed.
+ * @internal
+ */
+export async function restoreCheckpoint(
+  path: string,
+  { model, optimizer }: CheckpointParts,
+  check: (standing: Standing, ofModel: Difference[]) => void,
 ): Promise<Standing> {
   const file = await readCheckpoint(path);
   return naming(path, () =>
     tidy(() => {
+      const { iteration, training } = file;
+      check({ iteration, training }, configDifferences(file.config && filledConfig(file.config), model.config));
       const state = withPrefix('model.', file.tensors);
-      requireSameConfig(file.config && filledConfig(file.config), model.config);
       requireSameLayout('model', state, model.stateDict());
       requireSameStreams(file.random, model.randomState());
-      const { iteration, training } = file;
-      check({ iteration, training });
       // Checks everything itself before it changes anything; after it nothing can fail.
       optimizer.loadStateDict({ tensors: withPrefix('optimizer.', file.tensors), values: file.optimizer });
       model.loadStateDict(state);
@@ -95,6 +110,12 @@ export async function loadCheckpoint(
       return { iteration, training };
     }),
   );
+}
+
+/** What a checkpoint says of its run. @throws {CheckpointError} when the file is damaged. @internal */
+export async function readStanding(path: string): Promise<Standing> {
+  const { iteration, training } = await readCheckpoint(path);
+  return { iteration, training };
 }
 
 /**
@@ -130,7 +151,7 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
   const { config, tensors } = await readCheckpoint(path);
   naming(path, () => {
     tidy(() => {
-      if (config && model.config) requireSameConfig(withoutLoss(filledConfig(config)), withoutLoss(model.config));
+      if (config && model.config) requireNone(configDifferences(withoutLoss(filledConfig(config)), withoutLoss(model.config)));
       const features = withPrefix('model.features.', tensors);
       requireSameLayout('features', features, model.features.stateDict());
       const ofHead = headWeights(withPrefix('model.head.', tensors), model.head);
@@ -198,26 +219,13 @@ function filledConfig(config: Record<string, unknown>): ModelConfig {
   return modelConfig(config as unknown as ModelOptions);
 }
 
-function requireSameConfig(saved: unknown, own: object | null): void {
+function configDifferences(saved: unknown, own: object | null): Difference[] {
   // As JSON would give it back, without undefined members.
-  const difference = firstDifference('config', saved, JSON.parse(JSON.stringify(own)));
-  if (!difference) return;
-  const [key, theirs, ours] = difference;
-  throw new CheckpointError(key, `${key} is ${describe(theirs)} in the checkpoint, but ${describe(ours)} in this model`);
+  return differences('config', saved, JSON.parse(JSON.stringify(own)));
 }
 
-/** The key where two JSON values differ first, with both of its values. */
-function firstDifference(key: string, a: unknown, b: unknown): [key: string, a: unknown, b: unknown] | null {
-  if (!isObject(a) || !isObject(b)) return a === b ? null : [key, a, b];
-  for (const name of new Set([...Object.keys(a), ...Object.keys(b)])) {
-    const difference = firstDifference(`${key}.${name}`, a[name], b[name]);
-    if (difference) return difference;
-  }
-  return null;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
+function requireNone(found: Difference[]): void {
+  if (found.length > 0) throw new CheckpointError(found[0].path, differenceText(found, 'this model'));
 }
 
 function requireSameStreams(saved: Record<string, GeneratorState>, own: Record<string, GeneratorState>): void {
