@@ -68,4 +68,4 @@ export class SoftmaxLoss extends Head {
 export const softmax = defineLoss('softmax', SoftmaxLoss, {
   bias: z.boolean().optional(),
   labelSmoothing: z.number().optional(),
-});
+}, { bias: true, labelSmoothing: 0 });

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CheckpointError, describe, SphereNetError } from '../errors';
 import { type Classifier, createModel, type ModelConfig, type ModelOptions } from '../models';
 import type { Head } from '../losses';
-import { currentConfig, modelConfig } from '../models/registry';
+import { currentConfig, explicitConfig, modelConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
@@ -99,7 +99,7 @@ export async function restoreCheckpoint(
   return naming(path, () =>
     tidy(() => {
       const { iteration, training } = file;
-      check({ iteration, training }, configDifferences(file.config && filledConfig(file.config), model.config));
+      check({ iteration, training }, configDifferences(file.config, model.config));
       const state = withPrefix('model.', file.tensors);
       requireSameLayout('model', state, model.stateDict());
       requireSameStreams(file.random, model.randomState());
@@ -151,7 +151,7 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
   const { config, tensors } = await readCheckpoint(path);
   naming(path, () => {
     tidy(() => {
-      if (config && model.config) requireNone(configDifferences(withoutLoss(filledConfig(config)), withoutLoss(model.config)));
+      if (config && model.config) requireNone(configDifferences(config, model.config).filter(({ path }) => !ofTheRun.test(path)));
       const features = withPrefix('model.features.', tensors);
       requireSameLayout('features', features, model.features.stateDict());
       const ofHead = headWeights(withPrefix('model.head.', tensors), model.head);
@@ -161,11 +161,8 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
   });
 }
 
-/** Of a config, what has to be the same where another loss goes on with the weights. */
-function withoutLoss(config: object): object {
-  // Where the size of the images decides a shape, the shapes are compared.
-  return { ...config, head: undefined, seed: undefined, imageSize: undefined };
-}
+/** Of a config, what may be another where another loss goes on with the weights; shapes are compared beside it. */
+const ofTheRun = /^config\.(head|seed|imageSize)\b/;
 
 /** What a head takes from one of a checkpoint: pairs of its own tensor and the saved one. */
 function headWeights(saved: Record<string, Tensor>, head: Head): [own: Tensor, saved: Tensor][] {
@@ -219,9 +216,15 @@ function filledConfig(config: Record<string, unknown>): ModelConfig {
   return modelConfig(config as unknown as ModelOptions);
 }
 
-function configDifferences(saved: unknown, own: object | null): Difference[] {
-  // As JSON would give it back, without undefined members.
-  return differences('config', saved, JSON.parse(JSON.stringify(own)));
+/** A default that is written out is no difference. */
+function configDifferences(saved: Record<string, unknown> | null, own: ModelConfig | null): Difference[] {
+  const [theirs, ours] = [saved && filledConfig(saved), own].map((config) => config && explicitConfig(withoutUndefined(config)));
+  return differences('config', theirs, ours);
+}
+
+/** As JSON would give it back. */
+function withoutUndefined(config: ModelConfig): ModelConfig {
+  return JSON.parse(JSON.stringify(config)) as ModelConfig;
 }
 
 function requireNone(found: Difference[]): void {
