@@ -20,6 +20,7 @@ export async function runProgram(program: Command): Promise<void> {
   // libuv starts its threads on first use. Images of folders are decoded on them, for which four are few on a large machine.
   process.env['UV_THREADPOOL_SIZE'] ??= String(Math.max(4, availableParallelism()));
   outliveReaders();
+  printWarnings();
   let active = program;
   program.hook('preAction', (_, command) => { active = command; });
   try {
@@ -36,6 +37,14 @@ function outliveReaders(): void {
     if (code === 'EPIPE') process.exit(brokenPipeCode);
     process.stderr.write(`error: cannot write the result: ${message}\n`);
     process.exit(failedRunCode);
+  });
+}
+
+/** As one sentence each, instead of Node's lines with a process id and advice. */
+function printWarnings(): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => {
+    process.stderr.write(name === 'SphereNetWarning' ? `warning: ${message}\n` : `${name}: ${message}\n`);
   });
 }
 

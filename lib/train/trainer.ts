@@ -87,7 +87,7 @@ export class Trainer {
   }
 
   async #begin(): Promise<void> {
-    const { resume, model, evalLoader, evalEvery } = this.#options;
+    const { resume, model, evalLoader, evalEvery, output } = this.#options;
     this.#device = deviceOf(model);
     this.#step.begin(this.#device);
     const run = describeRun(this.#options, this.#device);
@@ -97,6 +97,7 @@ export class Trainer {
     // The run was killed while it evaluated.
     if (isResumed && evalLoader && this.#iteration > 0 && !this.#recorder.isEvaluated(this.#iteration)) {
       this.#due.evaluation = this.#isDue(this.#iteration, evalEvery);
+      this.#due.checkpoint = this.#due.evaluation && output !== undefined;
     }
   }
 
