@@ -201,7 +201,8 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
 
 function trainingConfig(options: AllOptions): TrainingConfig {
   requireFitting(options);
-  const { network, widths, iterations, batchSize, learningRate, milestones = paperMilestones(iterations), optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { network, widths, iterations, batchSize, learningRate, optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { milestones = paperMilestones(iterations) } = options;
   // Of a plain network there is nothing to regularise, and a flag of a regularizer is refused.
   const regularizer = regularizerConfig(options.convolution === 'sphere' ? options : { ...options, regularizer: 'none' });
   return {

@@ -11,7 +11,7 @@ beforeEach(() => {
 afterEach(() => {
   warnings.mockRestore();
 });
-const warned = () => warnings.mock.calls.map(([text, { code }]) => `${(code as string)}: ${text as string}`);
+const warned = () => warnings.mock.calls.map(([text, { code }]) => `${code as string}: ${text as string}`);
 
 test('a training in order gives no warning', async () => {
   await tinyTrainer({ iterations: 1, model: statefulModel(), evalLoader: tinyLoader() }).fit();

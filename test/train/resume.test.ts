@@ -198,10 +198,9 @@ describe('what decides the result', () => {
   });
 
   test('more iterations are no difference, unless the margin is annealed by them', async () => {
-    const annealed = () => new Classifier(
-      plainModel().features,
-      new GASoftmaxLoss({ inFeatures: 16, classes: 4, margin: 2, annealing: { base: 100, gamma: 1, power: 1, minimum: 0, iterations: 40 } }),
-    );
+    const annealing = { base: 100, gamma: 1, power: 1, minimum: 0, iterations: 40 };
+    const annealed = () =>
+      new Classifier(plainModel().features, new GASoftmaxLoss({ inFeatures: 16, classes: 4, margin: 2, annealing }));
     const folder = join(output, 'annealed');
     const options = { output: folder, resume: join(folder, 'last.safetensors') };
     await tinyTrainer({ model: annealed(), iterations: 4, output: folder, ...abortAfter(2) }).fit();
@@ -231,7 +230,7 @@ describe('a default that is written out', () => {
       [{ loss: 'hinge' }, { margin: 1, squared: false, bias: true }],
       [{ loss: 'hinge', operator: 'sigmoid' }, { k: 0.3, radius: 1 }],
     ] as [HeadConfig, object][]).map(([head, written]): [string, Partial<CnnOptions>, Partial<CnnOptions>] => [
-      head.loss, { head }, { head: { ...head, ...written } as HeadConfig },
+      head.loss, { head }, { head: { ...head, ...written } },
     ]),
   ];
 

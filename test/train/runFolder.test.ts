@@ -119,8 +119,7 @@ describe('one run at a time', () => {
     await first.release();
     await waiting;
     expect(order).toEqual(['first', 'second']);
-    // No such descriptor: nobody is kept out, and nothing is thrown.
-    expect(native.tryLock(-1)).toBe(true);
+    for (const descriptor of [-1, 0.5, NaN, 2 ** 31]) expect(() => native.tryLock(descriptor)).toThrow(OptionError);
   });
 });
 
