@@ -205,6 +205,11 @@ export interface Native {
     >,
   ): void;
   info(): NativeInfo;
+  /**
+   * flock(2) on an open file or folder: false when somebody else holds it. It lasts until the descriptor is closed, or the
+   * process ends. A file system without locks lets everybody in.
+   */
+  tryLock(descriptor: number): boolean;
 
   /** Fills and returns `spare`, a released handle, where there is one. */
   empty(device: NativeDevice, dtype: NativeDType, shape: readonly number[], spare?: Handle): Handle;

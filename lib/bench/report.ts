@@ -1,5 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { writeWhole } from '../files';
 import { barChart, formatBytes, formatNumber, formatPercent, formatSignificant, type Panel, panels, saveChart, textTable } from '../report';
 import type { ComparedRow, Comparison } from './comparison';
 import { groupBy } from './grouping';
@@ -65,10 +65,9 @@ export function benchmarkText({ machine, rows, notes = [], profile = [], compari
   ].join('\n\n');
 }
 
-/** Writes `benchmark.json`, `benchmark.svg` and `benchmark.png`, making the folder as needed. */
+/** Writes `benchmark.json`, `benchmark.svg` and `benchmark.png`, into a folder that is there. */
 export async function saveBenchmark(document: BenchmarkDocument, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'benchmark.json'), `${JSON.stringify(document, null, 2)}\n`);
+  await writeWhole(join(folder, 'benchmark.json'), `${JSON.stringify(document, null, 2)}\n`);
   await saveChart(await benchmarkChart(document), join(folder, 'benchmark'));
 }
 

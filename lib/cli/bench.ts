@@ -1,10 +1,13 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type ConvolutionShape, layer, type LayerList, layerLists, layersOf, outputSize } from '../bench/layerShapes';
 import { type PeerName, peerNames } from '../bench/peers/peer';
-import { benchmarkText, saveBenchmark } from '../bench/report';
+import { type BenchmarkDocument, benchmarkText, saveBenchmark } from '../bench/report';
 import { type BenchmarkTarget, runBenchmark } from '../bench/run';
 import { type DeviceChoice, deviceChoices, matmulPrecision, type MatmulPrecision, precisions } from '../device';
 import { OptionError } from '../errors';
+import { FolderLock } from '../folderLock';
 import { networkNames } from '../models';
 import { type AngularOperator, angularOperators } from '../ops';
 import { useDevice } from './deviceOptions';
@@ -29,6 +32,7 @@ interface BenchOptions {
   profile?: boolean;
   compare?: string;
   output?: string;
+  overwrite?: boolean;
   json?: boolean;
 }
 
@@ -79,15 +83,36 @@ function addSettingOptions(command: Command): Command {
     .option('--no-overhead', 'leave out what it costs to call an operator')
     .option('--profile', 'also where the time of a step goes, by operator and by phase; implies --step')
     .option('--compare <file>', 'also faster or slower than in an earlier benchmark.json')
-    .option('--output <folder>', 'also write benchmark.json and a bar chart (SVG, PNG) there');
+    .option('--output <folder>', 'also write benchmark.json and a bar chart (SVG, PNG) there')
+    .option('--overwrite', 'replace the benchmark that is in the output folder');
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const { step, network, widths, imageSize, batchSize, operators, repeats, peer, overhead, profile = false } = options;
-  const { compare, output, json } = options;
+  const { output, json } = options;
+  const lock = output === undefined ? null : await holdOutput(output, options);
+  try {
+    const document = await measure(options);
+    if (output !== undefined) await saveBenchmark(document, output);
+    printResult(document, json, benchmarkText);
+  } finally {
+    await lock?.release();
+  }
+}
+
+/** @throws {OptionError} when the folder holds a benchmark that is not to be replaced. */
+async function holdOutput(output: string, { overwrite }: BenchOptions): Promise<FolderLock> {
+  const file = join(output, 'benchmark.json');
+  if (existsSync(file) && !overwrite) {
+    throw new OptionError('output', `${output} holds a benchmark already: replace it with --overwrite, or name another folder`);
+  }
+  return FolderLock.ofOutput(output);
+}
+
+function measure(options: BenchOptions): Promise<BenchmarkDocument> {
+  const { step, network, widths, imageSize, batchSize, operators, repeats, peer, overhead, profile = false, compare } = options;
   const isStep = Boolean(step) || profile || network !== undefined;
   const shapes = askedShapes(options) ?? (isStep ? [] : defaultShapes);
-  const document = await runBenchmark({
+  return runBenchmark({
     targets: targetsOf(options),
     shapes,
     networks: isStep ? (network ?? defaultNetworks) : [],
@@ -103,8 +128,6 @@ async function run(options: BenchOptions): Promise<void> {
     compare,
     onRound: showRound,
   });
-  if (output !== undefined) await saveBenchmark(document, output);
-  printResult(document, json, benchmarkText);
 }
 
 function askedShapes({ shapes, layers, widths }: BenchOptions): ConvolutionShape[] | undefined {

@@ -1,17 +1,27 @@
 import { basename, relative } from 'node:path';
 
-/** What a process that was ended by SIGINT returns. */
-export const interruptedCode = 130;
+/** Signals that end a run, with what the process then returns: 128 and the signal's number. */
+const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-/** A signal for an orderly end at the first SIGINT; the second one ends the process at once. */
+/**
+ * A signal for an orderly end at the first Ctrl+C, or whatever a terminal, a container or a batch system ends processes
+ * with; the second one ends the process at once.
+ */
 export function abortOnInterrupt(): AbortSignal {
   const controller = new AbortController();
-  process.on('SIGINT', () => {
-    if (controller.signal.aborted) process.exit(interruptedCode);
-    process.stderr.write('\nFinishing this step; Ctrl+C again stops at once.\n');
-    controller.abort();
-  });
+  for (const [name, code] of Object.entries(exitCodes)) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(code);
+      process.stderr.write(`\nFinishing this step; ${name === 'SIGINT' ? 'Ctrl+C' : name} again stops at once.\n`);
+      controller.abort(code);
+    });
+  }
   return controller.signal;
+}
+
+/** What the process returns after it was ended in order. */
+export function interruptedCode({ reason }: AbortSignal): number {
+  return reason as number;
 }
 
 /** This process's command line for a shell, going on from `checkpoint`. */
@@ -19,11 +29,12 @@ export function resumeCommand(checkpoint: string): string {
   const [node, script, ...args] = process.argv;
   const former = args.findIndex((arg) => arg === '--resume' || arg.startsWith('--resume='));
   if (former >= 0) args.splice(former, args[former] === '--resume' ? 2 : 1);
+  const kept = args.filter((arg) => arg !== '--overwrite');
   const program =
     basename(script) === 'spherenet'
       ? [...(process.env['npm_command'] === 'exec' ? ['npx'] : []), 'spherenet']
       : [basename(node), ...process.execArgv, relative('', script)];
-  return [...program, ...args, '--resume', checkpoint].map(quote).join(' ');
+  return [...program, ...kept, '--resume', checkpoint].map(quote).join(' ');
 }
 
 function quote(word: string): string {

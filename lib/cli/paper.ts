@@ -1,8 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type DatasetName, datasetNames, loadDataset } from '../data';
-import { DataError, OptionError } from '../errors';
+import { OptionError } from '../errors';
+import { makeOutputFolder } from '../files';
 import { type ComputedExperiment, type Experiment, type PresetName, presetNames, type TrainedExperiment } from '../paper/experiment';
 import { experiments, requireExperiment } from '../paper/experiments';
 import { computedText, paperText, saveComputed } from '../paper/report';
@@ -92,7 +92,7 @@ async function train(experiment: TrainedExperiment, options: PaperCommandOptions
   printResult(summary, json, (result) => paperText(experiment, result));
   const stopped = summary.cells.some(({ runs }) => runs.some(({ finished }) => !finished));
   process.stderr.write(`\nReport, curves and logs are in ${output}.${stopped ? ' To go on, run the same command again.' : ''}\n`);
-  if (signal.aborted) process.exitCode = interruptedCode;
+  if (signal.aborted) process.exitCode = interruptedCode(signal);
 }
 
 /** Options that would have no effect. @throws {OptionError} naming the first one. */
@@ -108,9 +108,7 @@ async function compute(experiment: ComputedExperiment, options: PaperCommandOpti
   const { json, output = join('runs', 'paper', experiment.name) } = options;
   refuseOthers(command, ['output', 'json'], `experiments that train; ${experiment.name} takes --output and --json`);
   const computed = experiment.compute();
-  await mkdir(output, { recursive: true }).catch((cause: unknown) => {
-    throw new DataError('output', `cannot make the output folder ${output}: ${(cause as Error).message}`, { cause });
-  });
+  await makeOutputFolder(output);
   await saveComputed(experiment, computed, output);
   printResult(computed, json, (result) => computedText(experiment, result));
   process.stderr.write(`\nReport and curves are in ${output}.\n`);

@@ -6,6 +6,8 @@ import { usableProcessors } from '../processors';
 const wrongUseCode = 2;
 /** The machine failed us in the middle of a run. */
 const failedRunCode = 1;
+/** As of a process that SIGPIPE ended. */
+const brokenPipeCode = 141;
 const machineFaults = new Set(['ENOSPC', 'EDQUOT', 'EIO']);
 
 /** A program that leaves the printing of errors to {@link runProgram}. */
@@ -17,6 +19,8 @@ export function newProgram(name: string): Command {
 export async function runProgram(program: Command): Promise<void> {
   // libuv starts its threads on first use. Images of folders are decoded on them, for which four are few on a large machine.
   process.env['UV_THREADPOOL_SIZE'] ??= String(Math.max(4, usableProcessors().count));
+  outliveReaders();
+  printWarnings();
   let active = program;
   program.hook('preAction', (_, command) => { active = command; });
   try {
@@ -24,6 +28,24 @@ export async function runProgram(program: Command): Promise<void> {
   } catch (error) {
     process.exitCode = fail(error, active);
   }
+}
+
+/** `spherenet --help | head -1` ends in silence; a closed terminal is no reason to lose a run. */
+function outliveReaders(): void {
+  process.stderr.on('error', () => undefined);
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE') process.exit(brokenPipeCode);
+    process.stderr.write(`error: cannot write the result: ${message}\n`);
+    process.exit(failedRunCode);
+  });
+}
+
+/** As one sentence each, instead of Node's lines with a process id and advice. */
+function printWarnings(): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => {
+    process.stderr.write(name === 'SphereNetWarning' ? `warning: ${message}\n` : `${name}: ${message}\n`);
+  });
 }
 
 /** Prints what went wrong on stderr and returns the exit code. */

@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type AugmentationName, augmentationNames, evaluationLoader } from '../data';
 import { OptionError } from '../errors';
@@ -6,9 +6,10 @@ import { type ConvolutionConfig, learnables, networkNames } from '../models';
 import { networkDescriptions, networkPreset } from '../models/registry';
 import { type AngularOperator, angularOperators } from '../ops';
 import { commonTraining, recipes } from '../paper/recipe';
-import { type OptimizerName, optimizerNames, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
+import { type OptimizerName, optimizerNames, paperMilestones, prepareTraining, type TrainingConfig } from '../paper/trainingRun';
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import { type FitResult, loadWeights } from '../train';
+import { readStanding } from '../train/checkpoint';
 import { addDataOptions, type DataOptions, loadData } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
@@ -42,10 +43,17 @@ interface TrainOptions extends DataOptions, TrainingDeviceOptions {
   logEvery: number;
   checkpointEvery: number;
   output?: string;
+  overwrite?: boolean;
   finetune?: string;
   resume?: string;
+  change?: string[];
   json?: boolean;
 }
+
+/** What a command line says for itself; a resumed run takes all else that it does not say from the checkpoint. */
+const ofOneCommand: readonly string[] = [
+  'device', 'precision', 'cudaGraph', 'cache', 'output', 'overwrite', 'finetune', 'resume', 'change', 'json',
+] satisfies (keyof TrainOptions)[];
 
 type AllOptions = TrainOptions & LossOptions & RegularizerOptions;
 
@@ -62,7 +70,8 @@ Examples:
   $ spherenet train --data mnist --network cnn3 --learnable layer --augment none
   $ spherenet train --data folder --source ~/pets --image-size 64 --augment random-resized
   $ spherenet train --loss s-softmax --radius 30 --learning-rate 1e-4 --finetune runs/softmax/last.safetensors
-  $ spherenet train --output runs/ga --resume runs/ga/last.safetensors`;
+  $ spherenet train --resume runs/ga/last.safetensors
+  $ spherenet train --resume runs/ga/last.safetensors --learning-rate 1e-4 --change learning-rate`;
 
 export function define(command: Command): void {
   addNetworkOptions(command);
@@ -110,15 +119,19 @@ function addRunOptions(command: Command): Command {
     .addOption(numberOption('--checkpoint-every <count>', 'steps between checkpoints', atLeastOne, 500))
     .option('--output <folder>', 'for log.jsonl and last.safetensors (default: runs/<time>, or that of --resume)')
     .option('--finetune <checkpoint>', 'begin with the weights of this file; the loss may be another')
-    .option('--resume <checkpoint>', 'go on from this file; give the same options as before');
+    .option('--overwrite', 'replace the run that is in the output folder')
+    .option('--resume <checkpoint>', 'go on from this file, with its options where none are given')
+    .addOption(listOption('--change <list>', 'options that may differ from those of the run that is resumed', (_, text) => camelCase(text)));
   return addTrainingDeviceOptions(command);
 }
 
-async function run(options: AllOptions): Promise<void> {
+async function run(given: AllOptions, command: Command): Promise<void> {
+  const options = given.resume === undefined ? given : await resumedOptions(given, given.resume, command);
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const { evalEvery, logEvery, checkpointEvery, finetune, resume, cudaGraph } = options;
+  const signal = abortOnInterrupt();
+  const { evalEvery, logEvery, checkpointEvery, finetune, overwrite, resume, change, cudaGraph } = options;
   const splits = await loadData(options);
   const { model, trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
@@ -126,16 +139,44 @@ async function run(options: AllOptions): Promise<void> {
     logEvery,
     checkpointEvery,
     output,
+    overwrite,
     resume,
+    change,
+    note: { options: keptOptions(options, config) },
     device,
     cudaGraph,
-    signal: abortOnInterrupt(),
+    signal,
     progress: true,
   });
   // A resumed run has its own weights.
   if (finetune !== undefined && resume === undefined) await loadWeights(finetune, model);
   process.stderr.write(`Training on ${device} for ${formatCount(config.iterations)} steps; log and checkpoints in ${output}\n`);
-  report(await trainer.fit(), output, options);
+  const result = await trainer.fit();
+  report(result, output, options);
+  if (result.interrupted) process.exitCode = interruptedCode(signal);
+}
+
+/** What the checkpoint keeps of the command line. The milestones follow from the iterations of the first run. */
+function keptOptions(options: AllOptions, { milestones }: TrainingConfig): object {
+  const { source } = options;
+  const kept = { ...options, milestones, source: source && !isAddress(source) ? resolve(source) : source };
+  return Object.fromEntries(Object.entries(kept).filter(([name]) => !ofOneCommand.includes(name)));
+}
+
+/** What is given, and of the rest what the checkpoint keeps. */
+async function resumedOptions(given: AllOptions, checkpoint: string, command: Command): Promise<AllOptions> {
+  const { note } = (await readStanding(checkpoint)).training as { note?: { options?: Partial<AllOptions> } };
+  const own = Object.entries(given).filter(([name]) => command.getOptionValueSource(name) === 'cli');
+  return { ...given, ...note?.options, ...Object.fromEntries(own) };
+}
+
+function isAddress(source: string): boolean {
+  return /^https?:/i.test(source);
+}
+
+/** `learning-rate` as the checkpoint has it. */
+function camelCase(name: string): string {
+  return name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function report(result: FitResult, output: string, { json }: TrainOptions): void {
@@ -144,7 +185,6 @@ function report(result: FitResult, output: string, { json }: TrainOptions): void
   printResult({ ...result, history: undefined, evaluation: history.eval.at(-1) ?? null, output, resume }, json, () => asText(result));
   if (resume === undefined) return;
   process.stderr.write(`Interrupted after ${formatCount(result.iterations)} steps. To go on:\n  ${resume}\n`);
-  process.exitCode = interruptedCode;
 }
 
 function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory, checkpoint }: FitResult): string {
@@ -161,7 +201,8 @@ function asText({ history, iterations, bestAccuracy, imagesPerSecond, peakMemory
 
 function trainingConfig(options: AllOptions): TrainingConfig {
   requireFitting(options);
-  const { network, widths, iterations, batchSize, learningRate, milestones, optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { network, widths, iterations, batchSize, learningRate, optimizer, weightDecay, normDecay, augment, seed } = options;
+  const { milestones = paperMilestones(iterations) } = options;
   // Of a plain network there is nothing to regularise, and a flag of a regularizer is refused.
   const regularizer = regularizerConfig(options.convolution === 'sphere' ? options : { ...options, regularizer: 'none' });
   return {

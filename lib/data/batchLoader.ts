@@ -48,6 +48,11 @@ export interface Loader extends AsyncIterable<Batch> {
    * nothing but the iteration and the members above.
    */
   batch(iteration: number): Promise<Batch>;
+  /**
+   * What else decides the batches, as JSON: normalisation, order, random changes, which images. A checkpoint keeps it, and
+   * a resumed run is compared with it. Default: nothing is.
+   */
+  settings?(): Record<string, unknown>;
   /** Makes the batches on `device` from now on. Returns itself. */
   to(device: Device): Loader;
   /** Releases what was made in advance. A closed loader can be used again. */
@@ -113,6 +118,7 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
   protected readonly mean: Float32Array;
   protected readonly std: Float32Array;
   readonly #shuffle: boolean;
+  readonly #dropLast: boolean;
   readonly #prefetch: number;
   #device: Device;
   readonly #training: Prefetcher<IndexedBatch>;
@@ -122,11 +128,11 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
   /** @throws {OptionError | DeviceError} naming the option at fault. */
   protected constructor(dataset: Data, options: BatchLoaderOptions) {
     const { count, channels } = dataset;
-    const dropLast = requireBoolean('dropLast', options.dropLast ?? true);
+    this.#dropLast = requireBoolean('dropLast', options.dropLast ?? true);
     this.dataset = dataset;
     this.batchSize = requireCount('batchSize', options.batchSize);
     this.seed = requireSeed('seed', options.seed ?? 0);
-    this.batchesPerEpoch = dropLast ? Math.floor(count / this.batchSize) : Math.ceil(count / this.batchSize);
+    this.batchesPerEpoch = this.#dropLast ? Math.floor(count / this.batchSize) : Math.ceil(count / this.batchSize);
     if (this.batchesPerEpoch === 0) {
       throw new OptionError('batchSize', `batchSize must be at most the ${count} images of ${dataset.name}, but got ${this.batchSize}`);
     }
@@ -136,6 +142,13 @@ export abstract class BatchLoader<Data extends DatasetInfo & { readonly channels
     this.#prefetch = requireNumber('prefetch', options.prefetch ?? 2, { min: 0, max: 1024, integer: true });
     this.#device = resolveDevice(options.device ?? defaultDevice());
     this.#training = new Prefetcher((iteration, signal) => this.#trainingBatch(iteration, signal), this.#prefetch, Infinity);
+  }
+
+  /** Subclasses add what is theirs. */
+  settings(): Record<string, unknown> {
+    // As the user wrote them: without the digits that f32 adds.
+    const [mean, std] = [this.mean, this.std].map((values) => Array.from(values, (value) => Number(value.toPrecision(7))));
+    return { shuffle: this.#shuffle, dropLast: this.#dropLast, mean, std };
   }
 
   /** Makes a batch; null where none of its images can be had. */

@@ -4,6 +4,7 @@ import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'nod
 import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { FolderLock } from '../folderLock';
 
 /** In the format of sha256sum(1), so that a user can check a folder without us. */
 const CHECKSUMS = 'SHA256SUMS';
@@ -22,25 +23,36 @@ export function cacheRoot(option?: string): string {
 
 /**
  * The path of folder `name` in the cache. `fill` writes the files when the folder is missing or fails its checksums.
- * The folder appears whole or not at all: it is filled under a temporary name, flushed to the disk and renamed.
+ * The folder appears whole or not at all: it is filled under a temporary name, flushed to the disk and renamed. Others who
+ * want it meanwhile, in this process or another, wait for it.
  */
 export async function cachedFolder(root: string, name: string, fill: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(root, name);
-  await removeLeftovers(root);
   if (await isWhole(folder)) return folder;
+  await mkdir(root, { recursive: true });
+  const lock = await FolderLock.wait(root);
+  try {
+    if (!(await isWhole(folder))) await replaceFolder(root, folder, fill);
+  } finally {
+    await lock.release();
+  }
+  return folder;
+}
+
+async function replaceFolder(root: string, folder: string, fill: (folder: string) => Promise<void>): Promise<void> {
+  await removeLeftovers(root);
   await withPartialFolder(root, async (partial) => {
     await fill(partial);
     await writeChecksums(partial);
     try {
       await rename(partial, folder);
     } catch {
-      // The damaged folder is in the way, or a whole one that another process has put there meanwhile and may be reading.
+      // The damaged folder is in the way; or, on a file system without locks, a whole one of somebody else.
       if (await isWhole(folder)) return;
       await rm(folder, { recursive: true, force: true });
       await rename(partial, folder);
     }
   });
-  return folder;
 }
 
 /** Runs `use` with an empty folder below `root`, which is gone afterwards, whatever happened. */

@@ -7,6 +7,7 @@ import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
 import { anywhere, central, type Cut, drawFlips, randomResizedCrop, resizeAndCrop, type Size } from './cut';
+import { fingerprint } from './dataset';
 import { type ImageDecoder, imageDecoder } from './decode';
 import type { ImageFolder } from './imageFolder';
 import { Limiter } from './limiter';
@@ -75,6 +76,13 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
       vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
     };
     this.#decoding = new Limiter(requireNumber('workers', options.workers ?? usableProcessors().count, { min: 1, integer: true }));
+  }
+
+  override settings(): Record<string, unknown> {
+    const { height: imageSize, resize, onError } = this.dataset;
+    const { horizontal: flipHorizontal, vertical: flipVertical } = this.#flips;
+    const augment = { crop: this.#crop, scale: this.#scale, ratio: this.#ratio, flipHorizontal, flipVertical };
+    return { ...super.settings(), imageSize, resize, onError, augment, contents: fingerprint(this.dataset) };
   }
 
   protected override async load(request: BatchRequest): Promise<IndexedBatch | null> {

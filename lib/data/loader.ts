@@ -6,7 +6,7 @@ import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
 import { anywhere, central, drawFlips } from './cut';
-import type { ImageDataset } from './dataset';
+import { fingerprint, type ImageDataset } from './dataset';
 
 /** Random changes to the images of a training batch. */
 export interface Augmentation {
@@ -62,6 +62,12 @@ export class DataLoader extends BatchLoader<ImageDataset> {
       horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
       vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
     };
+  }
+
+  override settings(): Record<string, unknown> {
+    const { horizontal: flipHorizontal, vertical: flipVertical } = this.#flips;
+    const augment = { padding: this.#padding, crop: [this.height, this.width], flipHorizontal, flipVertical };
+    return { ...super.settings(), augment, contents: fingerprint(this.dataset) };
   }
 
   protected override load({ indices, iteration, device }: BatchRequest): Promise<IndexedBatch> {

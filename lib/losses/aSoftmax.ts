@@ -1,6 +1,6 @@
 import { requireKnownKeys } from '../errors';
 import { defineLoss } from './definition';
-import { GASoftmaxLoss, marginKeys, type MarginOptions, marginOptions } from './gaSoftmax';
+import { GASoftmaxLoss, marginDefaults, marginKeys, type MarginOptions, marginOptions } from './gaSoftmax';
 import { type ClassWeightOptions, classWeightKeys } from './head';
 
 export interface ASoftmaxLossOptions extends ClassWeightOptions, MarginOptions {}
@@ -14,4 +14,4 @@ export class ASoftmaxLoss extends GASoftmaxLoss {
   }
 }
 
-export const aSoftmax = defineLoss('a-softmax', ASoftmaxLoss, marginOptions);
+export const aSoftmax = defineLoss('a-softmax', ASoftmaxLoss, marginOptions, marginDefaults);

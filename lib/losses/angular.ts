@@ -4,7 +4,7 @@ import {
   angularLogits, type AngularLogitOptions, type AngularOperator, angularOperators, angularSoftmax, type AngularSoftmaxOptions,
 } from '../ops';
 import { requireCount } from '../ops/checks';
-import { sphereArguments } from '../ops/sphereConv2d';
+import { defaultCurvature, sphereArguments } from '../ops/sphereConv2d';
 import { type Tensor, tensor, tidy, zeros } from '../tensor';
 import { optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
@@ -26,6 +26,8 @@ export const angularOptions = {
   }),
   k: z.number().optional(),
 };
+
+export const angularDefaults = { operator: 'sigmoid', k: defaultCurvature } as const;
 
 /** What a loss does to the true class. */
 export type AngularMargin = Pick<AngularSoftmaxOptions, 'marginFunction' | 'margin' | 'annealing'>;

@@ -12,6 +12,8 @@ export interface ArcFaceLossOptions extends ClassWeightOptions {
   scale?: number;
 }
 
+const defaults = { margin: 0.5, scale: 64 } as const;
+
 /**
  * ArcFace (Deng et al., CVPR 2019): cross entropy of the logits `s cos(theta_j)`, that of the true class being
  * `s cos(theta + m)`. Where theta + m is beyond pi it goes on as `s (-1 + cos(theta) + cos(m))`, without a jump.
@@ -22,7 +24,7 @@ export class ArcFaceLoss extends AngularHead {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: ArcFaceLossOptions) {
     requireKnownKeys('ArcFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
-    const { margin = 0.5, scale = 64, ...size } = options;
+    const { margin = defaults.margin, scale = defaults.scale, ...size } = options;
     super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
     this.margin = requireNumber('margin', margin, marginRange('additive-angle'));
   }
@@ -46,4 +48,4 @@ export function additiveMarginOptions(margin: string) {
   };
 }
 
-export const arcFace = defineLoss('arcface', ArcFaceLoss, additiveMarginOptions('m of ArcFace in radians (default: 0.5)'));
+export const arcFace = defineLoss('arcface', ArcFaceLoss, additiveMarginOptions('m of ArcFace in radians (default: 0.5)'), defaults);

@@ -12,6 +12,8 @@ export interface CosFaceLossOptions extends ClassWeightOptions {
   scale?: number;
 }
 
+const defaults = { margin: 0.35, scale: 64 } as const;
+
 /**
  * CosFace (Wang et al., CVPR 2018): cross entropy of the logits `s cos(theta_j)`, that of the true class being
  * `s (cos(theta) - m)`.
@@ -22,7 +24,7 @@ export class CosFaceLoss extends AngularHead {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: CosFaceLossOptions) {
     requireKnownKeys('CosFaceLoss', options, [...classWeightKeys, 'margin', 'scale']);
-    const { margin = 0.35, scale = 64, ...size } = options;
+    const { margin = defaults.margin, scale = defaults.scale, ...size } = options;
     super({ ...size, operator: 'cosine' }, requireNumber('scale', scale, radiusRange));
     this.margin = requireNumber('margin', margin, marginRange('additive-value'));
   }
@@ -36,4 +38,4 @@ export class CosFaceLoss extends AngularHead {
   }
 }
 
-export const cosFace = defineLoss('cosface', CosFaceLoss, additiveMarginOptions('m of CosFace (default: 0.35)'));
+export const cosFace = defineLoss('cosface', CosFaceLoss, additiveMarginOptions('m of CosFace (default: 0.35)'), defaults);

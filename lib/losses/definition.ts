@@ -19,13 +19,15 @@ export const optionFlags = z.registry<OptionFlag>();
  * A loss for configs and the command line.
  * @param name Its `loss` in a config.
  * @param options Beside those that every head has. The class checks ranges; here stand names and types.
+ * @param defaults What the class takes for options that are not given.
  */
 export function defineLoss<Name extends string, Options extends z.core.$ZodShape>(
   name: Name,
   loss: new (options: never) => Head,
   options: Options,
+  defaults: Partial<z.output<z.ZodObject<Options>>>,
 ) {
-  return { name, loss, options, schema: z.strictObject({ loss: z.literal(name), ...options }) };
+  return { name, loss, options, defaults, schema: z.strictObject({ loss: z.literal(name), ...options }) };
 }
 
 /** The same for a regularizer, by its `regularizer` in a config. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { marginRange } from '../ops/losses';
-import { AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
+import { angularDefaults, AngularHead, type AngularHeadOptions, type AngularMargin, angularKeys, angularOptions } from './angular';
 import { type Annealing, annealings, type AnnealingSchedule, annealingSchedule, annealingSchema, lambdaAt } from './annealing';
 import { defineLoss, optionFlags } from './definition';
 
@@ -23,6 +23,7 @@ export const marginKeys = ['margin', 'annealing', 'annealingStart'] as const;
 export interface GASoftmaxLossOptions extends AngularHeadOptions, MarginOptions {}
 
 const defaultAnnealing = 'sphereface-scaled';
+export const marginDefaults = { margin: 4, annealingStart: 0 } as const;
 
 /** Of a config. */
 export const marginOptions = {
@@ -54,7 +55,7 @@ export class GASoftmaxLoss extends AngularHead {
   constructor(options: GASoftmaxLossOptions) {
     requireKnownKeys('GASoftmaxLoss', options, [...angularKeys, ...marginKeys]);
     super(options);
-    const { margin = 4, annealing = defaultAnnealing, annealingStart: start = 0 } = options;
+    const { margin = marginDefaults.margin, annealing = defaultAnnealing, annealingStart: start = marginDefaults.annealingStart } = options;
     this.margin = requireNumber('margin', margin, marginRange('multiplicative', options.operator));
     this.#schedule = annealingSchedule(annealing);
     this.#start = requireNumber('annealingStart', start, { min: 0 });
@@ -71,4 +72,4 @@ export class GASoftmaxLoss extends AngularHead {
   }
 }
 
-export const gaSoftmax = defineLoss('ga-softmax', GASoftmaxLoss, { ...angularOptions, ...marginOptions });
+export const gaSoftmax = defineLoss('ga-softmax', GASoftmaxLoss, { ...angularOptions, ...marginOptions }, { ...angularDefaults, ...marginDefaults });

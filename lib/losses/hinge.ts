@@ -4,6 +4,7 @@ import { Linear, type Parameter, SphereLinear } from '../nn';
 import { type AngularOperator, angularOperators, multiMargin, type MultiMarginOptions, scale } from '../ops';
 import { requireCount } from '../ops/checks';
 import { checkMultiMargin, radiusRange } from '../ops/losses';
+import { defaultCurvature } from '../ops/sphereConv2d';
 import type { Tensor } from '../tensor';
 import { defineLoss, optionFlags } from './definition';
 import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from './head';
@@ -73,4 +74,4 @@ export const hinge = defineLoss('hinge', HingeLoss, {
     flags: '--radius <number>', description: 'of the hinge loss with an operator (default: 1)',
   }),
   bias: z.boolean().optional(),
-});
+}, { margin: 1, squared: false, k: defaultCurvature, radius: 1, bias: true });

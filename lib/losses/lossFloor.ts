@@ -1,3 +1,5 @@
+import { warn } from '../warnings';
+
 /** What decides how low the softmax loss of logits `scale g(theta)` can fall. */
 export interface FixedScale {
   classes: number;
@@ -34,8 +36,8 @@ export function warnOfHighFloor(loss: string, fixed: FixedScale): void {
   const remedy = enough === null
     ? 'no scale mends that: the margin is too large'
     : `to fall to ${highestGoodFloor.toString()} it takes a scale of ${(Math.ceil(enough * 10) / 10).toString()}`;
-  process.emitWarning(
+  warn(
+    'SPHERENET_SMALL_SCALE',
     `${loss}: with a scale of ${scale.toString()} and ${classes.toString()} classes, spread evenly, the loss cannot fall below ${floor.toPrecision(2)}; ${remedy}`,
-    { type: 'SphereNetWarning', code: 'SPHERENET_SMALL_SCALE' },
   );
 }

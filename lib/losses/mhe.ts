@@ -23,6 +23,11 @@ export class MheRegularizer extends FilterRegularizer {
     this.halfSpace = requireBoolean('halfSpace', options.halfSpace ?? false);
   }
 
+  override settings(): Record<string, unknown> {
+    const { power, halfSpace } = this;
+    return { ...super.settings(), power, halfSpace };
+  }
+
   protected penaltyOf(weight: Tensor): Tensor {
     return hypersphericalEnergy(weight, { power: this.power, halfSpace: this.halfSpace });
   }

@@ -17,6 +17,8 @@ export interface NormFaceLossOptions extends ClassWeightOptions {
   learnScale?: boolean;
 }
 
+const defaults = { scale: 30, learnScale: false } as const;
+
 /**
  * NormFace (Wang et al., ACM MM 2017): cross entropy of the logits `s cos(theta_j)`. It cannot fall below
  * `log(1 + (C - 1) exp(-s C / (C - 1)))` with C classes. A learned s is log(1 + eᵖ), which nearly is the plain parameter p
@@ -29,7 +31,7 @@ export class NormFaceLoss extends AngularHead {
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: NormFaceLossOptions) {
     requireKnownKeys('NormFaceLoss', options, [...classWeightKeys, 'scale', 'learnScale']);
-    const { scale = 30, learnScale = false, ...size } = options;
+    const { scale = defaults.scale, learnScale = defaults.learnScale, ...size } = options;
     const first = requireNumber('scale', scale, radiusRange);
     const isLearned = requireBoolean('learnScale', learnScale);
     super({ ...size, operator: 'cosine' }, isLearned ? undefined : first);
@@ -44,4 +46,4 @@ export class NormFaceLoss extends AngularHead {
 export const normFace = defineLoss('normface', NormFaceLoss, {
   scale: z.number().optional().register(optionFlags, { flags: '--scale <number>', description: 's of NormFace (default: 30)' }),
   learnScale: z.boolean().optional().register(optionFlags, { flags: '--learn-scale', description: 'learn s of NormFace' }),
-});
+}, defaults);

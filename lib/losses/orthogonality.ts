@@ -27,6 +27,10 @@ export class OrthogonalityRegularizer extends FilterRegularizer {
     this.normalized = normalized;
   }
 
+  override settings(): Record<string, unknown> {
+    return { ...super.settings(), normalized: this.normalized };
+  }
+
   protected penaltyOf(weight: Tensor, name: string | null): Tensor {
     const { normalized } = this;
     return orthogonalityOf(weight, {

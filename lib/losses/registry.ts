@@ -31,6 +31,11 @@ export function currentHead(head: Record<string, unknown>): Record<string, unkno
   return definition && 'annealing' in definition.options ? { annealing: 'sphereface', ...head } : head;
 }
 
+/** With the defaults of its class written out: two that make the same loss are equal. @internal */
+export function explicitHead(head: HeadConfig): object {
+  return { ...lossDefinitions.find(({ name }) => name === head.loss)!.defaults, ...head };
+}
+
 /**
  * The loss that a config describes, for features of a given size.
  * @throws {OptionError} naming the option at fault.

@@ -83,6 +83,12 @@ export abstract class FilterRegularizer extends Module {
     return scale(chosen.map(({ weight, name }) => this.penaltyOf(weight, name)).reduce(add), this.coefficient);
   }
 
+  /** With defaults filled in, as JSON: a checkpoint keeps it, and a resumed run is compared with it. */
+  settings(): Record<string, unknown> {
+    const { coefficient, exclude, include } = this;
+    return { name: this.constructor.name, coefficient, exclude, include };
+  }
+
   #isChosen({ name, isSphere }: LayerWeight): boolean {
     return name === null || isNamed(name, this.include) || (isSphere && !isNamed(name, this.exclude));
   }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { requireKnownKeys, requireNumber } from '../errors';
 import { radiusRange } from '../ops/losses';
-import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
+import { angularDefaults, AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
 import { defineLoss, optionFlags } from './definition';
 
 export interface SSoftmaxLossOptions extends AngularHeadOptions {
@@ -21,4 +21,4 @@ export class SSoftmaxLoss extends AngularHead {
 export const sSoftmax = defineLoss('s-softmax', SSoftmaxLoss, {
   ...angularOptions,
   radius: z.number().register(optionFlags, { flags: '--radius <number>', description: 'length of the features of S-Softmax' }),
-});
+}, angularDefaults);

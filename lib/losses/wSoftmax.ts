@@ -1,5 +1,5 @@
 import { requireKnownKeys } from '../errors';
-import { AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
+import { angularDefaults, AngularHead, type AngularHeadOptions, angularKeys, angularOptions } from './angular';
 import { defineLoss } from './definition';
 
 export type WSoftmaxLossOptions = AngularHeadOptions;
@@ -13,4 +13,4 @@ export class WSoftmaxLoss extends AngularHead {
   }
 }
 
-export const wSoftmax = defineLoss('w-softmax', WSoftmaxLoss, angularOptions);
+export const wSoftmax = defineLoss('w-softmax', WSoftmaxLoss, angularOptions, angularDefaults);

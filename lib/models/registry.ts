@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import { requireOneOf } from '../errors';
-import { currentHead } from '../losses/registry';
+import { currentHead, explicitHead } from '../losses/registry';
+import { defaultEps, defaultMomentum } from '../nn/batchNorm';
+import { sphereDefaults } from '../nn/sphereConv';
 import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
 import { parseConfig } from './config';
@@ -46,6 +48,18 @@ export function createModel(options: ModelOptions): Classifier {
 export function modelConfig(options: ModelOptions): ModelConfig {
   const { name, schema } = networkOf(options);
   return parseConfig(name, schema, options) as ModelConfig;
+}
+
+/** With the defaults of its layers and loss written out: two that make the same network are equal. @internal */
+export function explicitConfig(config: ModelConfig): object {
+  const { convolution, batchNorm, head } = config;
+  return {
+    ...config,
+    convolution: convolution === 'plain' ? convolution : { ...sphereDefaults(convolution), ...convolution },
+    batchNorm: batchNorm && { momentum: defaultMomentum, eps: defaultEps, ...batchNorm },
+    ...('sphereNorm' in config && config.sphereNorm && { sphereNorm: { beta: 'learned', gamma: 'learned', ...config.sphereNorm } }),
+    head: explicitHead(head),
+  };
 }
 
 function networkOf({ network }: ModelOptions): Network<z.ZodType<NetworkConfig>> {

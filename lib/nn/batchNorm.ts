@@ -15,6 +15,11 @@ export interface BatchNorm2dOptions {
   relu?: boolean;
 }
 
+/** @internal */
+export const defaultMomentum = 0.1;
+/** @internal */
+export const defaultEps = 1e-5;
+
 /**
  * Batch normalisation, `y = gamma (x - mean) / sqrt(variance + eps) + beta` per channel, possibly with its ReLU:
  * `[N, H, W, C]` or `[N, C]`. Mean and variance are the batch's in training and the running ones in evaluation.
@@ -33,8 +38,8 @@ export class BatchNorm2d extends Module {
     super();
     requireKnownKeys('BatchNorm2d', options, ['channels', 'momentum', 'eps', 'relu']);
     const channels = requireCount('channels', options.channels);
-    this.momentum = requireNumber('momentum', options.momentum ?? 0.1, { min: 0, max: 1 });
-    this.eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
+    this.momentum = requireNumber('momentum', options.momentum ?? defaultMomentum, { min: 0, max: 1 });
+    this.eps = requireNumber('eps', options.eps ?? defaultEps, { above: 0 });
     this.relu = requireBoolean('relu', options.relu ?? false);
     this.gamma = new Parameter(ones([channels]));
     this.beta = new Parameter(zeros([channels]));

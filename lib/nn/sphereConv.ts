@@ -3,7 +3,7 @@ import { type NormGuard, positive, positivities, type Positivity } from '../ops'
 import { requireCount } from '../ops/checks';
 import type { PreparedConvolution } from '../ops/conv2d';
 import {
-  type AngularOperator, curvedOperators, prepareSphereConv2d, type SphereArguments, sphereArguments,
+  type AngularOperator, curvedOperators, defaultCurvature, defaultNormGuard, prepareSphereConv2d, type SphereArguments, sphereArguments,
 } from '../ops/sphereConv2d';
 import { sphereLinearWithArguments } from '../ops/sphereLinear';
 import { full, type Tensor } from '../tensor';
@@ -64,6 +64,12 @@ export interface SphereLayerOptions {
   positivity?: Positivity;
   /** How norms are kept away from zero. Default `{ kind: 'max', eps: 1e-6 }`. */
   normGuard?: NormGuard;
+}
+
+/** What a layer takes for options that are not given. @internal */
+export function sphereDefaults({ learnable = false }: { learnable?: false | string }): object {
+  const k = learnable === false ? defaultCurvature : defaultLearnableCurvature;
+  return { operator: 'sigmoid', k, learnable, positivity: 'softplus', normGuard: defaultNormGuard };
 }
 
 const sphereLayerOptionKeys = ['operator', 'k', 'learnable', 'positivity', 'normGuard'] as const;

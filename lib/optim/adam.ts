@@ -39,6 +39,10 @@ export class Adam extends Optimizer {
     this.#decoupled = requireBoolean('decoupled', options.decoupled ?? false);
   }
 
+  protected override hyperparameters(): Record<string, unknown> {
+    return { beta1: this.#beta1, beta2: this.#beta2, eps: this.#eps, decoupled: this.#decoupled };
+  }
+
   protected override update({ parameters, gradients, moments, learningRate, weightDecay, step }: Update): void {
     native.adamStep(
       handles(parameters), handles(gradients), handles(moments[0]), handles(moments[1]),

@@ -88,6 +88,30 @@ export abstract class Optimizer {
     if (this.#states.size === 0) throw new OptionError('parameters', 'parameters must hold at least one tensor');
   }
 
+  /** All that it changes, in the order of the groups. */
+  get parameters(): readonly Tensor[] {
+    return [...this.#states.keys()];
+  }
+
+  /**
+   * What decides its updates beside the learning rate, as JSON and with defaults filled in: a checkpoint keeps it, and a
+   * resumed run is compared with it. Of each group its weight decay, its share of the learning rate and its size.
+   */
+  settings(): Record<string, unknown> {
+    return {
+      name: this.constructor.name,
+      ...this.hyperparameters(),
+      weightDecay: this.#groups.map(({ weightDecay }) => weightDecay),
+      learningRateFactor: this.#groups.map(({ factor }) => factor),
+      parameters: this.#groups.map(({ parameters }) => parameters.length),
+    };
+  }
+
+  /** Those of the subclass, for {@link settings}. */
+  protected hyperparameters(): Record<string, unknown> {
+    return {};
+  }
+
   /** Of the groups without one of their own; the others follow in proportion. */
   get learningRate(): number {
     return this.#learningRate;

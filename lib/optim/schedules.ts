@@ -3,6 +3,8 @@ import { describe, OptionError, requireKnownKeys, requireNumber } from '../error
 /** The learning rate as a function of the iteration, counted from 0, and of nothing else. */
 export interface Schedule {
   learningRateAt(iteration: number): number;
+  /** What decides the rates, as JSON: a checkpoint keeps it, and a resumed run is compared with it. Default: nothing is. */
+  settings?(): Record<string, unknown>;
 }
 
 /** The same learning rate always. */
@@ -19,6 +21,10 @@ export class ConstantSchedule implements Schedule {
   learningRateAt(iteration: number): number {
     requireNumber('iteration', iteration, { min: 0, integer: true });
     return this.learningRate;
+  }
+
+  settings(): Record<string, unknown> {
+    return { learningRate: this.learningRate, milestones: [], factor: 1 };
   }
 }
 
@@ -57,6 +63,11 @@ export class StepSchedule implements Schedule {
     requireNumber('iteration', iteration, { min: 0, integer: true });
     const reached = this.milestones.filter((milestone) => iteration >= milestone).length;
     return this.learningRate * this.factor ** reached;
+  }
+
+  settings(): Record<string, unknown> {
+    const { learningRate, milestones, factor } = this;
+    return { learningRate, milestones, factor };
   }
 }
 

@@ -33,6 +33,10 @@ export class SGD extends Optimizer {
     if (this.#nesterov && momentum === 0) throw new OptionError('nesterov', 'nesterov needs a momentum greater than 0, but got 0');
   }
 
+  protected override hyperparameters(): Record<string, unknown> {
+    return { momentum: this.#momentum, nesterov: this.#nesterov };
+  }
+
   protected override update({ parameters, gradients, moments, learningRate, weightDecay, step }: Update): void {
     native.sgdStep(
       handles(parameters), handles(gradients), handles(moments[0] ?? []),

@@ -1,5 +1,5 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeWhole } from '../files';
 import { type Machine, machineLine } from '../machine';
 import {
   type BandPoint, binnedMean, formatCount, formatDuration, logCurve, markdownTable, type Panel, panels, type Point, saveChart,
@@ -30,13 +30,13 @@ export function paperText(experiment: TrainedExperiment, summary: PaperSummary):
 
 /** Writes `summary.json`, `report.md`, and `curves.svg` and `.png` where there are any, into a folder that is there. */
 export async function savePaper(experiment: TrainedExperiment, summary: PaperSummary, folder: string): Promise<void> {
-  await writeFile(join(folder, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
+  await writeWhole(join(folder, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   const curves = await curvesOf(experiment, summary, folder);
   const begun = summary.cells.filter(({ runs }) => runs.some(({ last }) => last !== null));
   const charts = [...curvePanels(experiment, curves), ...(begun.length > 0 ? await experiment.charts?.(begun, folder) ?? [] : [])];
   if (charts.length > 0) await saveChart(await panels(charts), join(folder, 'curves'));
   const table = resultTable(experiment, summary);
-  await writeFile(join(folder, 'report.md'), [
+  await writeWhole(join(folder, 'report.md'), [
     `# ${summary.title}`,
     experiment.shows,
     `${settingLine(summary)}.\n${machineLine(summary.machine)}.`,
@@ -54,10 +54,10 @@ export function computedText({ title }: ComputedExperiment, { table, notes }: Co
 /** Writes `summary.json`, `report.md`, `curves.svg` and `curves.png` into a folder that is there. */
 export async function saveComputed({ title, shows }: ComputedExperiment, computed: Computed, folder: string): Promise<void> {
   const { table, notes } = computed;
-  await writeFile(join(folder, 'summary.json'), `${JSON.stringify({ title, table, notes }, null, 2)}\n`);
+  await writeWhole(join(folder, 'summary.json'), `${JSON.stringify({ title, table, notes }, null, 2)}\n`);
   await saveChart(await panels(computed.panels), join(folder, 'curves'));
   const parts = [`# ${title}`, shows, markdownTable(table), ...notes, '![The numbers above as curves](curves.svg)'];
-  await writeFile(join(folder, 'report.md'), parts.join('\n\n') + '\n');
+  await writeWhole(join(folder, 'report.md'), parts.join('\n\n') + '\n');
 }
 
 function settingLine({ setting }: PaperSummary): string {

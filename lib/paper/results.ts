@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type LogEntry, readLog } from '../report';
+import type { LogEntry } from '../report';
+import { intactLog } from '../report/log';
 import type { EvalRecord } from '../train';
 import type { Cell } from './experiment';
 
@@ -42,9 +43,10 @@ export function divergenceFile(folder: string): string {
   return join(folder, 'diverged.txt');
 }
 
+/** A damaged end is left out: the run, which then is not finished, mends it when it goes on. */
 export async function logOf(folder: string): Promise<LogEntry[]> {
   const path = join(folder, 'log.jsonl');
-  return existsSync(path) ? readLog(path) : [];
+  return existsSync(path) ? intactLog(await readFile(path)).entries : [];
 }
 
 export function readResults(cells: readonly Cell[], seeds: readonly number[], output: string): Promise<CellResult[]> {

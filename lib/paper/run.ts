@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Dataset, type DatasetName, type DatasetSplits, evaluationLoader, subset } from '../data';
 import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision } from '../device';
 import { DataError, describe, OptionError, requireNumber } from '../errors';
+import { writeWhole } from '../files';
+import { FolderLock } from '../folderLock';
 import { describeMachine } from '../machine';
 import { modelConfig } from '../models/registry';
 import type { EvalRecord, TrainRecord } from '../train';
@@ -118,11 +120,25 @@ export async function runPaper(options: PaperOptions): Promise<PaperSummary> {
   const seeds = [...new Set(options.seeds ?? preset.seeds)];
   const setting = settingOf(options, preset, cells, device);
   for (const cell of cells) requireNetwork(cell, setting);
+  const lock = await FolderLock.ofOutput(output);
+  try {
+    return await trainCells(options, setting, cells, seeds);
+  } finally {
+    // A run that could not begin leaves no folder; one that is not empty stays.
+    await rmdir(output).catch(() => undefined);
+    await lock.release();
+  }
+}
+
+async function trainCells(
+  options: PaperOptions, setting: PaperSetting, cells: readonly Cell[], seeds: readonly number[],
+): Promise<PaperSummary> {
+  const { experiment, output } = options;
   const settingFile = join(output, 'setting.json');
   if (existsSync(settingFile)) await claim(settingFile, setting, output);
   const run = new Run(options, setting, seeds, await readResults(cells, seeds, output));
   await run.loadData(cells);
-  // Not before: a run that could not begin has no folder.
+  // Not before: a run that could not begin claims nothing.
   await claim(settingFile, setting, output);
   for (const seed of seeds) {
     for (const cell of cells) {
@@ -130,7 +146,7 @@ export async function runPaper(options: PaperOptions): Promise<PaperSummary> {
     }
   }
   const summary: PaperSummary = {
-    machine: describeMachine(device), title: experiment.title, setting, cells: await readResults(cells, seeds, output),
+    machine: describeMachine(setting.device), title: experiment.title, setting, cells: await readResults(cells, seeds, output),
   };
   await savePaper(experiment, summary, output);
   return summary;
@@ -240,7 +256,8 @@ class Run {
       evalEvery: Math.max(Math.ceil(iterations / evaluations), Math.ceil((trainingImages * test.count) / config.batchSize)),
       checkpointEvery,
       output: folder,
-      resume: existsSync(checkpoint) ? checkpoint : undefined,
+      // What was killed before its first checkpoint begins anew.
+      ...(existsSync(checkpoint) ? { resume: checkpoint } : { overwrite: true }),
       device,
       cudaGraph,
       signal: this.#signal,
@@ -257,7 +274,7 @@ class Run {
       await trainer.fit();
     } catch (error) {
       if (!(error instanceof DataError && error.argument === 'loss')) throw error;
-      await writeFile(divergenceFile(folder), `${error.message}\n`);
+      await writeWhole(divergenceFile(folder), `${error.message}\n`);
       this.#step = before + iterations;
     } finally {
       dispose();
@@ -324,24 +341,30 @@ function firstImages(dataset: Dataset, count: number | null): Dataset {
 async function claim(path: string, values: object, output: string): Promise<void> {
   // As JSON would give it back, without undefined members.
   const text = JSON.stringify(values, null, 2);
+  if (existsSync(path)) {
+    requireSame(path, await readJson(path), JSON.parse(text) as Record<string, unknown>);
+    return;
+  }
   try {
     await mkdir(dirname(path), { recursive: true });
-    // Exclusively: another run's file is not to be overwritten.
-    await writeFile(path, `${text}\n`, { flag: 'wx' });
+    await writeWhole(path, `${text}\n`);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw new DataError('output', `cannot write to the output folder ${output}: ${(cause as Error).message}`, { cause });
-    }
-    requireSame(path, await readJson(path), JSON.parse(text) as Record<string, unknown>);
+    throw new DataError('output', `cannot write to the output folder ${output}: ${(cause as Error).message}`, { cause });
   }
 }
 
 async function readJson(path: string): Promise<Record<string, unknown>> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
-  } catch (cause) {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new DataError(path, `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  });
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null) return parsed as Record<string, unknown>;
+  } catch {
+    // Said below.
   }
+  const what = text.trim() === '' ? 'empty' : 'damaged';
+  throw new DataError(path, `${path} is ${what}, as after a power cut; remove it, and the same command goes on with the runs beside it`);
 }
 
 function requireSame(path: string, former: Record<string, unknown>, values: Record<string, unknown>): void {

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { ResvgRenderOptions } from '@resvg/resvg-js';
 import { DataError, requireKnownKeys, requireNumber } from '../errors';
+import { writeWhole } from '../files';
 
 /** The family of every chart's text; the PNG is drawn with the DejaVu Sans that comes with this package. */
 export const FONT = 'DejaVu Sans';
@@ -71,17 +71,6 @@ export async function svgToPng(svg: string, options: PngOptions = {}): Promise<B
 export async function saveChart(svg: string, basePath: string): Promise<void> {
   const png = await svgToPng(svg);
   await mkdir(dirname(basePath), { recursive: true });
-  await writeAtomically(`${basePath}.svg`, svg);
-  await writeAtomically(`${basePath}.png`, png);
-}
-
-async function writeAtomically(path: string, content: string | Buffer): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await writeFile(temporary, content);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeWhole(`${basePath}.svg`, svg);
+  await writeWhole(`${basePath}.png`, png);
 }

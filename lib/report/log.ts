@@ -34,6 +34,41 @@ export async function readLog(path: string): Promise<LogEntry[]> {
   return entries;
 }
 
+/** What can be read of a log. */
+export interface IntactLog {
+  entries: LogEntry[];
+  /** Where each entry ends in the file. */
+  ends: number[];
+  /** The first line that is damaged, counted from 1: it and what follows is left out. Null where there is none. */
+  damagedLine: number | null;
+}
+
+/**
+ * The entries of a log up to the first that is damaged, as by zeros after a power cut. A last line that was cut short by a
+ * kill is no damage. @internal
+ */
+export function intactLog(bytes: Uint8Array): IntactLog {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const log: IntactLog = { entries: [], ends: [], damagedLine: null };
+  for (let start = 0, line = 1; start < buffer.length; line++) {
+    const newline = buffer.indexOf('\n', start);
+    const text = buffer.toString('utf8', start, newline < 0 ? buffer.length : newline);
+    if (newline < 0) {
+      if (!text.startsWith('{"event":') || text.includes('\0')) log.damagedLine = line;
+      break;
+    }
+    start = newline + 1;
+    try {
+      log.entries.push(parseEntry(text));
+      log.ends.push(start);
+    } catch {
+      log.damagedLine = line;
+      break;
+    }
+  }
+  return log;
+}
+
 function parseEntry(line: string): LogEntry {
   const entry: unknown = JSON.parse(line);
   if (typeof entry !== 'object' || entry === null || !('event' in entry) || typeof entry.event !== 'string') {

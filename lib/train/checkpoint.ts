@@ -2,11 +2,12 @@ import { z } from 'zod';
 import { CheckpointError, describe, SphereNetError } from '../errors';
 import { type Classifier, createModel, type ModelConfig, type ModelOptions } from '../models';
 import type { Head } from '../losses';
-import { currentConfig, modelConfig } from '../models/registry';
+import { currentConfig, explicitConfig, modelConfig } from '../models/registry';
 import { requireSameLayout } from '../nn/module';
 import type { Optimizer } from '../optim';
 import { Generator, type GeneratorState } from '../random';
 import { Tensor, tensor, tidy } from '../tensor';
+import { type Difference, differences, differenceText } from './differences';
 import { readSafetensors, type SafetensorsFile, type StoredTensor, writeSafetensors } from './safetensors';
 
 /** What a checkpoint is made of, and restored into. */
@@ -76,18 +77,32 @@ export async function saveCheckpoint(path: string, { model, optimizer, iteration
  */
 export async function loadCheckpoint(
   path: string,
-  { model, optimizer }: CheckpointParts,
+  parts: CheckpointParts,
   check: (standing: Standing) => void = () => undefined,
+): Promise<Standing> {
+  return restoreCheckpoint(path, parts, (standing, ofModel) => {
+    requireNone(ofModel);
+    check(standing);
+  });
+}
+
+/**
+ * {@link loadCheckpoint} for a caller who judges himself where the configs of the models differ, before anything is changed.
+ * @internal
+ */
+export async function restoreCheckpoint(
+  path: string,
+  { model, optimizer }: CheckpointParts,
+  check: (standing: Standing, ofModel: Difference[]) => void,
 ): Promise<Standing> {
   const file = await readCheckpoint(path);
   return naming(path, () =>
     tidy(() => {
+      const { iteration, training } = file;
+      check({ iteration, training }, configDifferences(file.config, model.config));
       const state = withPrefix('model.', file.tensors);
-      requireSameConfig(file.config && filledConfig(file.config), model.config);
       requireSameLayout('model', state, model.stateDict());
       requireSameStreams(file.random, model.randomState());
-      const { iteration, training } = file;
-      check({ iteration, training });
       // Checks everything itself before it changes anything; after it nothing can fail.
       optimizer.loadStateDict({ tensors: withPrefix('optimizer.', file.tensors), values: file.optimizer });
       model.loadStateDict(state);
@@ -95,6 +110,12 @@ export async function loadCheckpoint(
       return { iteration, training };
     }),
   );
+}
+
+/** What a checkpoint says of its run. @throws {CheckpointError} when the file is damaged. @internal */
+export async function readStanding(path: string): Promise<Standing> {
+  const { iteration, training } = await readCheckpoint(path);
+  return { iteration, training };
 }
 
 /**
@@ -130,7 +151,7 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
   const { config, tensors } = await readCheckpoint(path);
   naming(path, () => {
     tidy(() => {
-      if (config && model.config) requireSameConfig(withoutLoss(filledConfig(config)), withoutLoss(model.config));
+      if (config && model.config) requireNone(configDifferences(config, model.config).filter(({ path }) => !ofTheRun.test(path)));
       const features = withPrefix('model.features.', tensors);
       requireSameLayout('features', features, model.features.stateDict());
       const ofHead = headWeights(withPrefix('model.head.', tensors), model.head);
@@ -140,11 +161,8 @@ export async function loadWeights(path: string, model: Classifier): Promise<void
   });
 }
 
-/** Of a config, what has to be the same where another loss goes on with the weights. */
-function withoutLoss(config: object): object {
-  // Where the size of the images decides a shape, the shapes are compared.
-  return { ...config, head: undefined, seed: undefined, imageSize: undefined };
-}
+/** Of a config, what may be another where another loss goes on with the weights; shapes are compared beside it. */
+const ofTheRun = /^config\.(head|seed|imageSize)\b/;
 
 /** What a head takes from one of a checkpoint: pairs of its own tensor and the saved one. */
 function headWeights(saved: Record<string, Tensor>, head: Head): [own: Tensor, saved: Tensor][] {
@@ -198,26 +216,19 @@ function filledConfig(config: Record<string, unknown>): ModelConfig {
   return modelConfig(config as unknown as ModelOptions);
 }
 
-function requireSameConfig(saved: unknown, own: object | null): void {
-  // As JSON would give it back, without undefined members.
-  const difference = firstDifference('config', saved, JSON.parse(JSON.stringify(own)));
-  if (!difference) return;
-  const [key, theirs, ours] = difference;
-  throw new CheckpointError(key, `${key} is ${describe(theirs)} in the checkpoint, but ${describe(ours)} in this model`);
+/** A default that is written out is no difference. */
+function configDifferences(saved: Record<string, unknown> | null, own: ModelConfig | null): Difference[] {
+  const [theirs, ours] = [saved && filledConfig(saved), own].map((config) => config && explicitConfig(withoutUndefined(config)));
+  return differences('config', theirs, ours);
 }
 
-/** The key where two JSON values differ first, with both of its values. */
-function firstDifference(key: string, a: unknown, b: unknown): [key: string, a: unknown, b: unknown] | null {
-  if (!isObject(a) || !isObject(b)) return a === b ? null : [key, a, b];
-  for (const name of new Set([...Object.keys(a), ...Object.keys(b)])) {
-    const difference = firstDifference(`${key}.${name}`, a[name], b[name]);
-    if (difference) return difference;
-  }
-  return null;
+/** As JSON would give it back. */
+function withoutUndefined(config: ModelConfig): ModelConfig {
+  return JSON.parse(JSON.stringify(config)) as ModelConfig;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
+function requireNone(found: Difference[]): void {
+  if (found.length > 0) throw new CheckpointError(found[0].path, differenceText(found, 'this model'));
 }
 
 function requireSameStreams(saved: Record<string, GeneratorState>, own: Record<string, GeneratorState>): void {

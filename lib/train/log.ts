@@ -1,54 +1,85 @@
-import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { DataError } from '../errors';
-import type { LogEntry } from '../report/log';
+import { intactLog, type LogEntry } from '../report/log';
 
-/** A training log in JSON lines, one event a line; `readLog` of the reports reads it. */
+const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
+
+/**
+ * A training log in JSON lines, one event a line; `readLog` of the reports reads it. A line that could not be written, as
+ * on a full disk, is written before the next one.
+ */
 export class TrainingLog {
-  readonly #path: string;
+  readonly path: string;
+  readonly #unwritten: Buffer[] = [];
+  #file: FileHandle | null = null;
+  /** Bytes of whole lines. */
+  #length = 0;
 
-  private constructor(path: string) {
-    this.#path = path;
+  constructor(path: string) {
+    this.path = path;
   }
 
   /**
-   * Opens the log of a run that goes on after `iteration`. What a former run has written beyond it, because it was
-   * killed after its last checkpoint, is cut off: those iterations come again. From iteration 0 the log is a new one.
-   * @throws {DataError} when the file cannot be read or written, or is no log.
+   * Opens the file, which is made where there is none, and keeps the entries up to the first that is not to be kept, or
+   * that is damaged. The rest is cut off.
+   * @returns The entries kept, and the line of the first that is damaged, or null.
+   * @throws {DataError} when the file cannot be read or written, or is a link.
    */
-  static async open(path: string, iteration: number): Promise<TrainingLog> {
-    const log = new TrainingLog(path);
-    await log.#guard(async () => {
-      if (iteration === 0) await writeFile(path, '');
-      else await cutAfter(path, iteration);
+  async open(isKept: (entry: LogEntry) => boolean): Promise<{ entries: LogEntry[]; damagedLine: number | null }> {
+    return this.#guard(async () => {
+      this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW);
+      const { entries, ends, damagedLine } = intactLog(await this.#file.readFile());
+      const over = entries.findIndex((entry) => !isKept(entry));
+      const kept = over < 0 ? entries.length : over;
+      this.#length = kept > 0 ? ends[kept - 1] : 0;
+      await this.#file.truncate(this.#length);
+      return { entries: entries.slice(0, kept), damagedLine };
     });
-    return log;
+  }
+
+  /** Opens the file again, where {@link close} has left it. @throws {DataError} */
+  async reopen(): Promise<void> {
+    await this.#guard(async () => { this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW); });
   }
 
   /** @throws {DataError} when the line cannot be written. */
   async write(entry: LogEntry): Promise<void> {
-    await this.#guard(() => appendFile(this.#path, JSON.stringify(entry) + '\n'));
+    this.#unwritten.push(Buffer.from(JSON.stringify(entry) + '\n'));
+    await this.#guard(async () => {
+      while (this.#unwritten.length > 0) {
+        await this.#append(this.#unwritten[0]);
+        this.#unwritten.shift();
+      }
+    });
   }
 
-  async #guard(action: () => Promise<void>): Promise<void> {
+  async close(): Promise<void> {
+    await this.#file?.close();
+    this.#file = null;
+  }
+
+  /** A line as a whole or not at all. */
+  async #append(line: Buffer): Promise<void> {
+    const file = this.#file!;
     try {
-      await action();
+      for (let done = 0; done < line.length;) {
+        done += (await file.write(line, done, line.length - done, this.#length + done)).bytesWritten;
+      }
+    } catch (error) {
+      await file.truncate(this.#length);
+      throw error;
+    }
+    this.#length += line.length;
+  }
+
+  async #guard<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
     } catch (cause) {
-      throw new DataError(this.#path, `cannot write the log ${this.#path}: ${(cause as Error).message}`, { cause });
+      const { code, message } = cause as NodeJS.ErrnoException;
+      const reason = code === 'ELOOP' ? 'it is a link, which is not followed' : message;
+      throw new DataError(this.path, `cannot write the log ${this.path}: ${reason}`, { cause });
     }
   }
-}
-
-async function cutAfter(path: string, iteration: number): Promise<void> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  });
-  if (text === null) return;
-  let bytes = 0;
-  // What follows the last newline was cut short by a kill.
-  for (const line of text.split('\n').slice(0, -1)) {
-    if ((JSON.parse(line) as { iteration: number }).iteration > iteration) break;
-    bytes += Buffer.byteLength(line) + 1;
-  }
-  await truncate(path, bytes);
 }

@@ -7,6 +7,7 @@ import { deviceOf } from '../nn/module';
 import { requireBoolean } from '../ops/checks';
 import type { Optimizer, Schedule } from '../optim';
 import type { Tensor } from '../tensor';
+import { checkBeforeTraining } from './checks';
 import { requireSameClasses } from './evaluate';
 import type { CheckpointRecord, EvalRecord, TrainRecord } from './records';
 
@@ -21,6 +22,8 @@ export interface TrainerCallbacks {
 /** Adds a penalty on the model's parameters to the loss, as OrthogonalityRegularizer does. */
 export interface Regularizer {
   forward(model: Module): Tensor;
+  /** With defaults filled in, as JSON: a checkpoint keeps it, and a resumed run is compared with it. Default: nothing is. */
+  settings?(): Record<string, unknown>;
 }
 
 /**
@@ -61,15 +64,34 @@ export interface TrainerOptions {
   logEvery?: number;
   /** Steps from one checkpoint to the next. Default: one checkpoint at the end. */
   checkpointEvery?: number;
-  /** Folder for `log.jsonl` and `last.safetensors`. Default: neither is written. */
+  /**
+   * Folder for `log.jsonl` and `last.safetensors`; while fit() runs, no other run writes there. One that holds a run is
+   * refused, unless `resume` names its checkpoint or `overwrite` is true. Default: neither file is written.
+   */
   output?: string;
+  /**
+   * Whether the new run may replace the one in `output`, whose files are called `former.safetensors` and `former.jsonl`
+   * until the new one has its first checkpoint, and are then removed. Default false.
+   */
+  overwrite?: boolean;
   /**
    * Whether this process writes log, checkpoints and progress. In data-parallel training only rank 0 does; the others
    * train, evaluate and keep their history as it does. Default true.
    */
   writer?: boolean;
-  /** Checkpoint to go on from. */
+  /**
+   * Checkpoint to go on from, to the same result as without an interruption. What decides the result (model, optimizer,
+   * schedule, regularizer, batches, images) is compared with the checkpoint's, as far as both tell it by `settings()`. More
+   * iterations are no difference, unless the loss anneals its margin by the length of the run.
+   */
   resume?: string;
+  /**
+   * What may differ from the checkpoint to resume, by names such as `learningRate`, `schedule.milestones` or `regularizer`;
+   * the log gets an event `change`. Default: nothing.
+   */
+  change?: readonly string[];
+  /** JSON of your own for the log and the checkpoints. */
+  note?: Record<string, unknown>;
   /** Where to train: the model is moved there at once, and the loaders make their batches there. Default: where it is. */
   device?: DeviceChoice;
   /**
@@ -92,7 +114,7 @@ export interface TrainerOptions {
 
 const optionKeys = [
   'model', 'optimizer', 'schedule', 'regularizer', 'gradientReducer', 'loader', 'evalLoader', 'iterations', 'evalEvery',
-  'logEvery', 'checkpointEvery', 'output', 'writer', 'resume', 'device', 'maxGradNorm', 'cudaGraph', 'callbacks', 'signal',
+  'logEvery', 'checkpointEvery', 'output', 'overwrite', 'writer', 'resume', 'change', 'note', 'device', 'maxGradNorm', 'cudaGraph', 'callbacks', 'signal',
   'progress',
 ] as const satisfies readonly (keyof TrainerOptions)[];
 
@@ -102,7 +124,7 @@ const loaderMembers = [
 
 const DEFAULT_LOG_EVERY = 50;
 
-type WithDefault = 'logEvery' | 'writer' | 'cudaGraph' | 'callbacks' | 'progress';
+type WithDefault = 'logEvery' | 'overwrite' | 'writer' | 'change' | 'cudaGraph' | 'callbacks' | 'progress';
 /** As {@link checkOptions} returns them. */
 export type CheckedOptions = TrainerOptions & Required<Pick<TrainerOptions, WithDefault>>;
 
@@ -113,6 +135,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   const logEvery = options.logEvery ?? DEFAULT_LOG_EVERY;
   const cudaGraph = requireBoolean('cudaGraph', options.cudaGraph ?? false);
   const writer = requireBoolean('writer', options.writer ?? true);
+  const overwrite = requireBoolean('overwrite', options.overwrite ?? false);
+  const change = requireChange(options);
   for (const name of ['model', 'optimizer', 'schedule', 'loader'] as const) {
     const value = options[name];
     if (typeof value !== 'object') throw new OptionError(name, `Trainer needs a ${name}, but got ${describe(value)}`);
@@ -120,6 +144,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   requireReducer(options.gradientReducer);
   requireLoader('loader', options.loader, options.model);
   if (evalLoader !== undefined) requireLoader('evalLoader', evalLoader, options.model);
+  checkBeforeTraining(options);
   requireNumber('iterations', options.iterations, { min: 1, integer: true });
   for (const [name, value] of Object.entries({ evalEvery, logEvery, checkpointEvery })) {
     if (value !== undefined) requireNumber(name, value, { min: 1, integer: true });
@@ -129,10 +154,11 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (checkpointEvery !== undefined && output === undefined) {
     throw new OptionError('checkpointEvery', 'checkpointEvery needs an output folder');
   }
+  if (overwrite && output === undefined) throw new OptionError('overwrite', 'overwrite needs an output folder');
   if (typeof progress !== 'boolean') requireOneOf('progress', progress, ['auto']);
   requireKnownKeys('callbacks', callbacks, ['onStep', 'onLog', 'onEval', 'onCheckpoint']);
   if (cudaGraph) requireCapturable(options);
-  return { ...options, logEvery, writer, cudaGraph, progress, callbacks };
+  return { ...options, logEvery, overwrite, writer, change, cudaGraph, progress, callbacks };
 }
 
 /** @throws {OptionError} when a loader, maybe of the user's own, lacks a member, or has other classes than the model. */
@@ -140,6 +166,14 @@ function requireLoader(argument: string, loader: Loader, model: Classifier): voi
   const missing = loaderMembers.find((name) => (loader as Partial<Loader>)[name] === undefined);
   if (missing !== undefined) throw new OptionError(argument, `${argument} must have the member ${String(missing)}, as a Loader has`);
   requireSameClasses(argument, model, loader.dataset);
+}
+
+function requireChange({ change = [], resume }: TrainerOptions): readonly string[] {
+  if (!Array.isArray(change) || !change.every((name) => typeof name === 'string' && name !== '')) {
+    throw new OptionError('change', `change must be a list of names, such as ["learningRate"], but got ${describe(change)}`);
+  }
+  if (change.length > 0 && resume === undefined) throw new OptionError('change', 'change belongs to resume, which is not given');
+  return change as string[];
 }
 
 function requireReducer(reducer: Partial<GradientReducer> | null | undefined): void {

@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Device, deviceInfo, matmulPrecision, memoryStats, resetPeakMemory, synchronize } from '../device';
-import { DataError } from '../errors';
 import { packageRoot } from '../native';
+import type { LogEntry } from '../report/log';
+import { warn } from '../warnings';
 import { saveCheckpoint } from './checkpoint';
+import type { Difference } from './differences';
 import type { Evaluation } from './evaluate';
-import { TrainingLog } from './log';
 import type { CheckedOptions } from './options';
 import { type Progress, startProgress } from './progress';
 import type { CheckpointRecord, EvalRecord, FitResult, TrainRecord } from './records';
+import { RunFolder } from './runFolder';
 import type { Measures } from './step';
 
 /**
@@ -18,22 +19,26 @@ import type { Measures } from './step';
  */
 export class Recorder {
   readonly #options: CheckedOptions;
-  /** Where log and checkpoints are written; undefined where neither is. */
-  readonly #output: string | undefined;
+  /** Where log and checkpoints are written; null where neither is. */
+  readonly #folder: RunFolder | null;
   readonly #progressMode: boolean | 'auto';
   readonly #clock = new TrainingClock();
   readonly #history: FitResult['history'] = { train: [], eval: [] };
   #device: Device = 'cpu';
+  #run: RunDescription | null = null;
   #bestAccuracy: number | null = null;
   #lastCheckpoint: string | null = null;
-  #log: TrainingLog | null = null;
+  /** Steps after which the last evaluation was made, and the last checkpoint written by this trainer. */
+  #evaluatedAt: number | null = null;
+  #savedAt: number | null = null;
+  #hasLog = false;
   #progress: Progress | null = null;
 
   constructor(options: CheckedOptions) {
     const { writer, output, progress } = options;
     this.#options = options;
     // The only place that asks who writes.
-    this.#output = writer ? output : undefined;
+    this.#folder = writer && output !== undefined ? new RunFolder(output) : null;
     this.#progressMode = writer && progress;
   }
 
@@ -42,21 +47,81 @@ export class Recorder {
     return this.#lastCheckpoint;
   }
 
+  /** Whether an evaluation was made after the steps taken so far. */
+  isEvaluated(iteration: number): boolean {
+    return this.#evaluatedAt === iteration;
+  }
+
+  /** Whether a checkpoint was written after the steps taken so far. */
+  isSaved(iteration: number): boolean {
+    return this.#savedAt === iteration;
+  }
+
+  /**
+   * Before a fit(): keeps other runs out of the folder.
+   * @throws {DataError | OptionError} when they are there, or a run which is neither to be resumed nor replaced.
+   */
+  async hold(): Promise<void> {
+    await this.#folder?.hold(this.#options);
+  }
+
+  /** After a fit(), also when it has failed. */
+  async release(): Promise<void> {
+    await this.#folder?.release();
+  }
+
   /** Goes on from what the checkpoint at `path` says of the run. */
-  restore(path: string, training: Record<string, unknown>): void {
+  restore(path: string, iteration: number, training: Record<string, unknown>): void {
     this.#bestAccuracy = training['bestAccuracy'] as number | null;
     this.#clock.secondsBefore = training['seconds'] as number;
+    // Where it does not say so, the evaluation came before the checkpoint.
+    const { evaluatedAt = iteration } = training;
+    this.#evaluatedAt = evaluatedAt as number | null;
     this.#lastCheckpoint = path;
   }
 
-  /** Before the first step of a fit(). @throws {DataError} when the log cannot be written. */
-  async begin(iteration: number, device: Device): Promise<void> {
+  /**
+   * Before the first step of a fit().
+   * @param run Kept in log and checkpoints.
+   * @param changes What the user has changed on purpose in a run that is resumed.
+   * @throws {DataError} when the log cannot be written.
+   */
+  async begin(iteration: number, device: Device, run: RunDescription, changes: readonly Difference[]): Promise<void> {
     this.#device = device;
+    this.#run = run;
     resetPeakMemory(device);
-    if (this.#output !== undefined) this.#log = await openLog(this.#output, iteration);
-    await this.#log?.write({ event: 'start', iteration, ...describeRun(this.#options, device) });
+    const damagedLine = await this.#openLog(iteration);
+    await this.#write({ event: 'start', iteration, ...run });
+    if (damagedLine !== null) await this.#write({ event: 'damaged', iteration, line: damagedLine });
+    if (changes.length > 0) {
+      await this.#write({ event: 'change', iteration, changes: changes.map(({ path, theirs, ours }) => ({ option: path, from: theirs, to: ours })) });
+    }
     this.#progress = startProgress(this.#progressMode, iteration, this.#options.iterations);
     this.#clock.start();
+  }
+
+  /** Returns the line from which on the log was damaged and has been cut off, or null. */
+  async #openLog(iteration: number): Promise<number | null> {
+    if (!this.#folder) return null;
+    const { log } = this.#folder;
+    await this.#folder.begin();
+    if (this.#hasLog) {
+      await log.reopen();
+      return null;
+    }
+    // What a killed run has written beyond its last checkpoint comes again.
+    const { entries, damagedLine } = await log.open(({ event, iteration: at }) => {
+      return (at as number) < iteration || (at === iteration && (event !== 'eval' || this.isEvaluated(iteration)));
+    });
+    this.#hasLog = true;
+    if (damagedLine === null) return null;
+    warn('SPHERENET_DAMAGED_LOG', `${log.path} was damaged from line ${damagedLine} on, and has been cut off there; training goes on`);
+    if (!entries.some(({ event, iteration: at }) => event === 'eval' && at === iteration)) this.#evaluatedAt = null;
+    return damagedLine;
+  }
+
+  async #write(entry: LogEntry): Promise<void> {
+    await this.#folder?.log.write(entry);
   }
 
   /** After each step. @param measures What the step has measured; null where it was no log step. */
@@ -83,29 +148,36 @@ export class Recorder {
       ...(theta === undefined ? {} : { meanThetaRadians: theta, meanThetaDegrees: (theta * 180) / Math.PI }),
     };
     this.#history.train.push(record);
-    await this.#log?.write({ event: 'train', ...record });
+    await this.#write({ event: 'train', ...record });
     await callbacks.onLog?.(record);
   }
 
   async recordEvaluation(iteration: number, evaluation: Evaluation): Promise<void> {
     const record: EvalRecord = { iteration, seconds: this.#clock.seconds, ...evaluation };
     this.#bestAccuracy = Math.max(this.#bestAccuracy ?? 0, evaluation.accuracy);
+    this.#evaluatedAt = iteration;
     this.#history.eval.push(record);
-    await this.#log?.write({ event: 'eval', ...record });
+    await this.#write({ event: 'eval', ...record });
     await this.#options.callbacks.onEval?.(record);
   }
 
-  /** Where this process writes. @throws {CheckpointError} when the checkpoint cannot be written. */
+  /**
+   * Where this process writes. A second one after the same step, when it has been evaluated, takes the place of the first
+   * without a word.
+   * @throws {CheckpointError} when the checkpoint cannot be written.
+   */
   async writeCheckpoint(iteration: number): Promise<void> {
-    if (this.#output === undefined) return;
+    if (!this.#folder) return;
     const { model, optimizer, callbacks } = this.#options;
-    const path = join(this.#output, 'last.safetensors');
-    const run = describeRun(this.#options, this.#device);
-    const training = { ...run, bestAccuracy: this.#bestAccuracy, seconds: this.#clock.seconds };
-    await saveCheckpoint(path, { model, optimizer, iteration, training });
+    const { checkpoint: path } = this.#folder;
+    const standing = { bestAccuracy: this.#bestAccuracy, evaluatedAt: this.#evaluatedAt, seconds: this.#clock.seconds };
+    await saveCheckpoint(path, { model, optimizer, iteration, training: { ...this.#run, ...standing } });
     this.#lastCheckpoint = path;
+    if (this.isSaved(iteration)) return;
+    this.#savedAt = iteration;
+    await this.#folder.dropFormer();
     const record: CheckpointRecord = { iteration, path };
-    await this.#log?.write({ event: 'checkpoint', ...record });
+    await this.#write({ event: 'checkpoint', ...record });
     await callbacks.onCheckpoint?.(record);
   }
 
@@ -113,8 +185,11 @@ export class Recorder {
   async pausing(action: () => Promise<void>): Promise<void> {
     synchronize(this.#device);
     this.#clock.count(0);
-    await action();
-    this.#clock.start();
+    try {
+      await action();
+    } finally {
+      this.#clock.start();
+    }
   }
 
   /** After the last step of a fit(), also when it has failed. */
@@ -124,6 +199,8 @@ export class Recorder {
 
   /** After a fit() that has not failed. */
   async end(iteration: number, interrupted: boolean): Promise<FitResult> {
+    synchronize(this.#device);
+    this.#clock.count(0);
     const result: FitResult = {
       iterations: iteration,
       history: this.#history,
@@ -135,7 +212,7 @@ export class Recorder {
     };
     const { bestAccuracy, imagesPerSecond, peakMemory } = result;
     const event = interrupted ? 'interrupted' : 'end';
-    await this.#log?.write({ event, iteration, seconds: this.#clock.seconds, bestAccuracy, imagesPerSecond, peakMemory });
+    await this.#write({ event, iteration, seconds: this.#clock.seconds, bestAccuracy, imagesPerSecond, peakMemory });
     return result;
   }
 }
@@ -182,8 +259,9 @@ class TrainingClock {
   }
 }
 
-/** The run, for the log and the checkpoint. */
-export function describeRun({ model, optimizer, loader, iterations, cudaGraph }: CheckedOptions, device: Device) {
+/** The run and all that decides its result, for the log and the checkpoint. */
+export function describeRun(options: CheckedOptions, device: Device) {
+  const { model, optimizer, schedule, regularizer, loader, iterations, maxGradNorm, cudaGraph, note } = options;
   const { onednn, isa, threads, cuda } = deviceInfo();
   return {
     config: model.config,
@@ -194,6 +272,14 @@ export function describeRun({ model, optimizer, loader, iterations, cudaGraph }:
     seed: loader.seed,
     batchSize: loader.batchSize,
     iterations,
+    settings: {
+      optimizer: optimizer.settings(),
+      schedule: schedule.settings?.(),
+      regularizer: regularizer ? regularizer.settings?.() : null,
+      loader: loader.settings?.(),
+      maxGradNorm: maxGradNorm ?? null,
+    },
+    ...(note && { note }),
     device,
     ...(device === 'cuda' ? { gpu: cuda.name, precision: matmulPrecision(), cudaGraph } : {}),
     versions: { spherenet: packageVersion(), node: process.versions.node, onednn },
@@ -202,14 +288,9 @@ export function describeRun({ model, optimizer, loader, iterations, cudaGraph }:
   };
 }
 
+export type RunDescription = ReturnType<typeof describeRun>;
+
 function packageVersion(): string {
   const description = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
   return description.version;
-}
-
-async function openLog(output: string, iteration: number): Promise<TrainingLog> {
-  await mkdir(output, { recursive: true }).catch((cause: unknown) => {
-    throw new DataError('output', `cannot make the output folder ${output}: ${(cause as Error).message}`, { cause });
-  });
-  return TrainingLog.open(join(output, 'log.jsonl'), iteration);
 }

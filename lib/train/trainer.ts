@@ -1,11 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Device } from '../device';
-import { CheckpointError, describe, OptionError } from '../errors';
+import { CheckpointError, OptionError } from '../errors';
+import { isNamed } from '../losses/regularizer';
 import { deviceOf } from '../nn/module';
-import { loadCheckpoint, type Standing } from './checkpoint';
+import { restoreCheckpoint, type Standing } from './checkpoint';
+import { warnOfUnscaledPixels } from './checks';
+import { type Difference, differences, differenceText } from './differences';
 import { evaluate, type Evaluation } from './evaluate';
 import { type CheckedOptions, checkOptions, type TrainerOptions } from './options';
-import { describeRun, Recorder } from './recorder';
+import { describeRun, Recorder, type RunDescription } from './recorder';
 import type { FitResult } from './records';
 import { TrainingStep } from './step';
 
@@ -26,6 +29,8 @@ export class Trainer {
   #iteration = 0;
   #restored = false;
   #running = false;
+  /** What the last step has left to be done; what fails stays due, for the next fit(). */
+  readonly #due = { checkpoint: false, evaluation: false };
 
   /** @throws {OptionError | DeviceError} naming the option at fault. */
   constructor(options: TrainerOptions) {
@@ -44,21 +49,26 @@ export class Trainer {
   /**
    * Trains up to `iterations`, from where the checkpoint to resume or a former call has left off. The model trains in the
    * modes that it has: a BatchNorm2d or Dropout switched to `eval()` stays so. One that is in evaluation as a whole, as
-   * loadModel() returns it, is switched to training as a whole.
-   * @throws {DataError} when the loss is no longer finite, or the log cannot be written.
-   * @throws {CheckpointError} when a checkpoint cannot be written or restored; calling fit() again goes on.
-   * @throws {OptionError} when it is already running, or gradientReducer is asynchronous.
+   * loadModel() returns it, is switched to training as a whole. When writing or evaluating has failed, calling fit() again
+   * does that first, also after the last step. A checkpoint that is due is written before the evaluation of the same step,
+   * and once more after it.
+   * @throws {DataError} when the loss is no longer finite, the log cannot be written, or another run writes to the folder.
+   * @throws {CheckpointError} when a checkpoint cannot be written or restored, or is of a run with other options, all named.
+   * @throws {OptionError} when it is already running, gradientReducer is asynchronous, or the folder holds a run that is
+   *   neither to be resumed nor overwritten.
    * @throws {DeviceError | ShapeError} with cudaGraph, when a step needs memory of the host, or a batch has another shape.
    */
   async fit(): Promise<FitResult> {
     if (this.#running) throw new OptionError('fit', 'fit() is already running');
     this.#running = true;
     try {
+      await this.#recorder.hold();
       return await this.#run();
     } finally {
       this.#running = false;
       this.#step.end();
       this.#options.loader.close();
+      await this.#recorder.release();
     }
   }
 
@@ -66,6 +76,8 @@ export class Trainer {
     const { iterations, signal } = this.#options;
     await this.#begin();
     try {
+      await this.#saveIfDue();
+      await this.#evaluateIfDue();
       while (this.#iteration < iterations && !signal?.aborted) {
         await this.#advance();
         await nextTurn();
@@ -77,28 +89,37 @@ export class Trainer {
   }
 
   async #begin(): Promise<void> {
-    const { resume, model } = this.#options;
+    const { resume, model, evalLoader, evalEvery, output } = this.#options;
     this.#device = deviceOf(model);
     this.#step.begin(this.#device);
-    if (resume !== undefined && !this.#restored) await this.#restore(resume);
-    await this.#recorder.begin(this.#iteration, this.#device);
+    const run = describeRun(this.#options, this.#device);
+    const isResumed = resume !== undefined && !this.#restored;
+    const changes = isResumed ? await this.#restore(resume, run) : [];
+    await this.#recorder.begin(this.#iteration, this.#device, run, changes);
+    // The run was killed while it evaluated.
+    if (isResumed && evalLoader && this.#iteration > 0 && !this.#recorder.isEvaluated(this.#iteration)) {
+      this.#due.evaluation = this.#isDue(this.#iteration, evalEvery);
+      this.#due.checkpoint = this.#due.evaluation && output !== undefined;
+    }
   }
 
   /** One step, and what is due after it. */
   async #advance(): Promise<void> {
-    const { model, loader, logEvery, evalEvery, checkpointEvery, evalLoader, output, callbacks } = this.#options;
+    const { loader, logEvery, evalEvery, checkpointEvery, evalLoader, output, callbacks } = this.#options;
     const batch = await loader.to(this.#device).batch(this.#iteration);
+    if (this.#iteration === 0) warnOfUnscaledPixels(batch);
     const measure = this.#iteration === 0 || this.#isDue(this.#iteration + 1, logEvery);
     const measures = this.#step.run(batch, this.#iteration, measure);
     this.#iteration++;
-    await this.#recorder.recordStep(this.#iteration, batch.labels.size, measures);
-    await callbacks.onStep?.(this.#iteration);
-    if (evalLoader && this.#isDue(this.#iteration, evalEvery)) {
-      await this.#recorder.pausing(async () => {
-        await this.#recorder.recordEvaluation(this.#iteration, await evaluate(model, evalLoader));
-      });
+    this.#due.checkpoint = output !== undefined && this.#isDue(this.#iteration, checkpointEvery);
+    this.#due.evaluation = evalLoader !== undefined && this.#isDue(this.#iteration, evalEvery);
+    try {
+      await this.#recorder.recordStep(this.#iteration, batch.labels.size, measures);
+      await callbacks.onStep?.(this.#iteration);
+    } finally {
+      await this.#saveIfDue();
     }
-    if (output !== undefined && this.#isDue(this.#iteration, checkpointEvery)) await this.#recorder.pausing(() => this.#save());
+    await this.#evaluateIfDue();
   }
 
   #isDue(iteration: number, every: number | undefined): boolean {
@@ -106,15 +127,34 @@ export class Trainer {
   }
 
   /** Every process checks its weights, so that data-parallel ones fail together; the recorder knows whether to write. */
-  async #save(): Promise<void> {
-    this.#step.requireFiniteWeights(this.#iteration);
-    await this.#recorder.writeCheckpoint(this.#iteration);
+  async #saveIfDue(): Promise<void> {
+    if (!this.#due.checkpoint) return;
+    await this.#recorder.pausing(async () => {
+      this.#step.requireFiniteWeights(this.#iteration);
+      await this.#recorder.writeCheckpoint(this.#iteration);
+    });
+    this.#due.checkpoint = false;
+  }
+
+  async #evaluateIfDue(): Promise<void> {
+    const { model, evalLoader } = this.#options;
+    if (!evalLoader || !this.#due.evaluation) return;
+    try {
+      await this.#recorder.pausing(async () => {
+        const evaluation = await evaluate(model, evalLoader);
+        this.#due.evaluation = false;
+        // The one before does not know of this evaluation.
+        this.#due.checkpoint = this.#recorder.isSaved(this.#iteration);
+        await this.#recorder.recordEvaluation(this.#iteration, evaluation);
+      });
+    } finally {
+      await this.#saveIfDue();
+    }
   }
 
   async #end(interrupted: boolean): Promise<FitResult> {
-    await this.#recorder.pausing(async () => {
-      if (interrupted && this.#options.output !== undefined) await this.#save();
-    });
+    this.#due.checkpoint ||= interrupted && this.#options.output !== undefined;
+    await this.#saveIfDue();
     return this.#recorder.end(this.#iteration, interrupted);
   }
 
@@ -128,27 +168,59 @@ export class Trainer {
     return evaluate(model, evalLoader);
   }
 
-  async #restore(path: string): Promise<void> {
+  /** Returns what the user has changed on purpose. */
+  async #restore(path: string, run: RunDescription): Promise<Difference[]> {
     const { model, optimizer } = this.#options;
-    const { iteration, training } = await loadCheckpoint(path, { model, optimizer }, (standing) => {
-      this.#requireSameRun(standing);
+    let changes: Difference[] = [];
+    const { iteration, training } = await restoreCheckpoint(path, { model, optimizer }, (standing, ofModel) => {
+      changes = this.#requireSameRun(standing, [...ofModel, ...this.#differences(standing, run)]);
     });
     this.#iteration = iteration;
-    this.#recorder.restore(path, training);
+    this.#recorder.restore(path, iteration, training);
     this.#restored = true;
+    return changes;
   }
 
-  /** Another order of the images would be another run. */
-  #requireSameRun({ iteration, training }: Standing): void {
-    const own: Record<string, unknown> = describeRun(this.#options, this.#device);
-    for (const key of ['dataset', 'images', 'seed', 'batchSize']) {
-      // Checkpoints of version 0.1.0 do not say how many images there were.
-      if (training[key] === own[key] || training[key] === undefined) continue;
-      const [theirs, ours] = [training[key], own[key]].map(describe);
-      throw new CheckpointError(key, `${key} is ${theirs} in the checkpoint, but ${ours} in this run`);
+  /**
+   * Returns what differs on purpose.
+   * @throws {CheckpointError} naming all that differs otherwise.
+   */
+  #requireSameRun({ iteration, training }: Standing, found: Difference[]): Difference[] {
+    const { iterations, change } = this.#options;
+    if (iteration > iterations) {
+      throw new CheckpointError('iterations', `it has taken ${iteration} steps, but iterations is ${iterations}`);
     }
-    if (iteration > this.#options.iterations) {
-      throw new CheckpointError('iterations', `it has taken ${iteration} steps, but iterations is ${this.#options.iterations}`);
-    }
+    const isMeant = ({ path }: Difference): boolean => {
+      // The moments in the checkpoint belong to parameters by their places in the groups.
+      if (path === 'optimizer.parameters') return false;
+      return isNamed(path, change) || (path === 'iterations' && !this.#changesAnnealing(iteration, training['iterations'] as number));
+    };
+    const refused = found.filter((difference) => !isMeant(difference));
+    if (refused.length === 0) return found;
+    const names = new Set(refused.map(({ path }) => path.split('.').at(-1)!.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)));
+    const hint = `if that is on purpose, name it in change (--change ${[...names].join(',')})`;
+    throw new CheckpointError(refused[0].path, `${differenceText(refused, 'this run')}; ${hint}`);
+  }
+
+  /** Whether a run of another length anneals its margin otherwise from here on. */
+  #changesAnnealing(iteration: number, theirs: number): boolean {
+    const { iterations, model: { head } } = this.#options;
+    const [before, now] = [theirs, iterations].map((length) => {
+      head.atIteration(Math.max(iteration, 1), length);
+      return head.lambda;
+    });
+    return before !== now;
+  }
+
+  /** Of what the checkpoint knows: earlier versions, and loaders and schedules of the user's own, tell less. */
+  #differences({ training }: Standing, run: RunDescription): Difference[] {
+    const compared = ['dataset', 'images', 'classes', 'seed', 'batchSize', 'iterations', 'precision'];
+    const [theirs, ours] = [training, run as Record<string, unknown>].map((each) => ({
+      ...Object.fromEntries(compared.map((key) => [key, each[key]])),
+      ...(each['settings'] as object | undefined),
+    }));
+    // As JSON gives it back.
+    const found = differences('', theirs, JSON.parse(JSON.stringify(ours)));
+    return found.filter((each) => each.theirs !== undefined && each.ours !== undefined);
   }
 }

@@ -58,6 +58,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   expose<set_error_classes>(env, exports, "setErrorClasses");
   exports.Set("names", names(env));
   expose_info(env, exports);
+  expose_lock(env, exports);
   expose_graph(env, exports);
   expose_tensor(env, exports);
   expose_operators(env, exports);

@@ -51,6 +51,7 @@ void expose(Napi::Env env, Napi::Object& exports, const char* name) {
 void expose_graph(Napi::Env env, Napi::Object& exports);
 void expose_images(Napi::Env env, Napi::Object& exports);
 void expose_info(Napi::Env env, Napi::Object& exports);
+void expose_lock(Napi::Env env, Napi::Object& exports);
 void expose_operators(Napi::Env env, Napi::Object& exports);
 void expose_tensor(Napi::Env env, Napi::Object& exports);
 

@@ -143,6 +143,9 @@ test('--profile tells where the time of a step of each network goes', async () =
 test('--compare gives a verdict on each row that the earlier run has too', async () => {
   await runCli(['bench', ...tiny, '--output', folder]);
   const file = join(folder, 'benchmark.json');
+  const refused = await runCli(['bench', ...tiny, '--output', folder]);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toMatch(/error: --output: .* holds a benchmark already: replace it with --overwrite/);
   const { rows, comparison } = await bench(...tiny, '--shapes', '3:8@8,3:4@8', '--compare', file);
   expect(comparison).toMatchObject({ file, normalised: false });
   expect(comparison!.rows.map((row) => row.case)).toEqual(rows.map((row) => row.case).filter((name) => name === 'conv3x3 3->8 8x8 b2'));

@@ -135,6 +135,37 @@ test('the second SIGINT ends the process at once', async () => {
   expect(stderr).not.toContain('Interrupted after');
 });
 
+test.each([['SIGTERM', 143], ['SIGHUP', 129]] as const)('%s ends with a checkpoint too; the same command again loses nothing', async (signal, expected) => {
+  const args = train(signal, '--iterations', '100000');
+  const { child, outcome } = startCli(args, env);
+  await waitForLog(join(folder, signal, 'log.jsonl'));
+  child.kill(signal);
+  const { code, stderr } = await outcome;
+  expect(code).toBe(expected);
+  expect(stderr).toContain(`Finishing this step; ${signal} again stops at once.`);
+  const before = await weightsOf(signal);
+  expect(before.size).toBeGreaterThan(0);
+  const again = await runCli(args, env);
+  expect(again.code).toBe(2);
+  expect(again.stderr).toMatch(/error: --output: .* holds a run already: .*--resume .*--overwrite/);
+  expect(await weightsOf(signal)).toEqual(before);
+}, 60_000);
+
+test('--resume takes what is not given from the checkpoint, refuses what differs, and --change takes it', async () => {
+  const resume = (...options: string[]) =>
+    runCli(['train', '--resume', join(folder, 'json', 'last.safetensors'), '--iterations', '62', ...onTestDevice, ...options], env);
+  const refused = await resume('--learning-rate', '1e-5', '--augment', 'flip', '--batch-size', '20');
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toMatch(/schedule\.learningRate is 0\.001 .*; loader\.augment\.flipHorizontal is false .*--change learning-rate,flip-horizontal/);
+  expect((await resume('--learning-rate', '1e-5', '--change', 'learning-rate')).code).toBe(0);
+  const log = (await readFile(join(folder, 'json', 'log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+  const [first, second] = log.filter(({ event }) => event === 'start');
+  expect(second).toMatchObject({ iteration: 60, config: first['config'], batchSize: 20, settings: { schedule: { learningRate: 1e-5, milestones: [50] } } });
+  expect(log.find(({ event }) => event === 'change')).toMatchObject({
+    iteration: 60, changes: [{ option: 'iterations', from: 60, to: 62 }, { option: 'schedule.learningRate', from: 1e-3, to: 1e-5 }],
+  });
+});
+
 function waitForOutput(child: ChildProcess, text: string): Promise<void> {
   return new Promise((resolve) => {
     child.stderr!.on('data', (chunk: string) => { if (chunk.includes(text)) resolve(); });

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasCuda } from '../support/device';
-import { runCli } from './cli';
+import { runCli, startCli } from './cli';
 import { writeTinyMnist } from './idx';
 
 const commands = ['train', 'eval', 'paper', 'data', 'bench', 'doctor'];
@@ -96,6 +96,12 @@ describe('wrong options give one sentence that names the culprit, and exit code 
     expect(stderr).toMatch(/^((Using|Training on) [^\n]+\n)*error: [^\n]+\n$/);
     expect(stderr).toContain(argument);
   });
+});
+
+test('a reader that goes away ends the program in silence, as SIGPIPE does', async () => {
+  const { child, outcome } = startCli(['train', '--help']);
+  child.stdout!.destroy();
+  expect(await outcome).toEqual({ code: 141, stdout: '', stderr: '' });
 });
 
 test('SPHERENET_DEBUG adds where an error came from', async () => {

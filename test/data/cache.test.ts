@@ -72,12 +72,14 @@ describe('cachedFolder', () => {
     expect(await readdir(root)).toEqual([]);
   });
 
-  test('keeps the folder of whoever was first when two fill at once', async () => {
-    await Promise.all([cachedFolder(root, 'set', fill), cachedFolder(root, 'set', fill)]);
+  test('fills once when two want it at once, also anew', async () => {
+    const both = () => Promise.all([cachedFolder(root, 'set', fill), cachedFolder(root, 'set', fill)]);
+    await both();
+    expect(fill).toHaveBeenCalledTimes(1);
+    await writeFile(join(root, 'set', 'a.bin'), 'firsT');
+    for (const folder of await both()) expect(await readFile(join(folder, 'a.bin'), 'utf8')).toBe('first');
     expect(fill).toHaveBeenCalledTimes(2);
     expect(await readdir(root)).toEqual(['set']);
-    await cachedFolder(root, 'set', fill);
-    expect(fill).toHaveBeenCalledTimes(2);
   });
 
   test("removes dead processes' folders and spares those in use", async () => {

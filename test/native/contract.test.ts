@@ -95,7 +95,8 @@ describe('the addon', () => {
   });
 
   // lib/ checks what users pass; a mistake in lib/ must still not become a crash.
-  const taking = declaredNames.filter((name) => !['info', 'setErrorClasses', 'setThreads'].includes(name));
+  // To tryLock a small number is an open file; test/train/runFolder.test.ts has its errors.
+  const taking = declaredNames.filter((name) => !['info', 'setErrorClasses', 'setThreads', 'tryLock'].includes(name));
   const nonsense: [string, unknown][] = [
     ['nothing', undefined],
     ['null', null],

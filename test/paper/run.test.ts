@@ -193,6 +193,39 @@ test('an output folder of another setting is refused, naming what differs', asyn
   await expect(runPaper(short)).rejects.toThrow(`optimizer is "sgd" in ${config}, but "adam" in this run`);
 });
 
+test('one run at a time has the output folder', async () => {
+  let second: Promise<unknown> | undefined;
+  const short = { ...options('run'), cells: [cells[0].name], iterations: 1 };
+  await runPaper({ ...short, onEvaluation: () => { second = runPaper(short).catch((reason: unknown) => reason); } });
+  expect(await second).toMatchObject({ message: `${join(folder, 'run')} is in use: another run writes there` });
+});
+
+test('what a power cut or a kill has left is gone on with, or named with what to do', async () => {
+  const short = { ...options('run'), cells: [cells[0].name], iterations: 4 };
+  const whole = await runPaper(short);
+  const run = join(folder, 'run', cells[0].name, 'seed-1');
+  const log = await readFile(join(run, 'log.jsonl'), 'utf8');
+  const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  // The end of the log is damaged; then there is a log, but no checkpoint.
+  await writeFile(join(run, 'log.jsonl'), log.split('\n').slice(0, 2).join('\n') + '\n' + '\0'.repeat(50) + '\n');
+  const accuracies = ({ cells: [{ runs }] }: typeof whole) => runs.map(({ finished, last, best }) => ({ finished, last, best }));
+  expect(accuracies(await runPaper(short))).toEqual(accuracies(whole));
+  expect(warn).toHaveBeenCalledTimes(1);
+  warn.mockRestore();
+  await rm(join(run, 'last.safetensors'));
+  await writeFile(join(run, 'log.jsonl'), log.split('\n').slice(0, 2).join('\n') + '\n');
+  expect(accuracies(await runPaper(short))).toEqual(accuracies(whole));
+  expect((await readdir(run)).sort()).toEqual(['config.json', 'data.json', 'last.safetensors', 'log.jsonl']);
+
+  const setting = join(folder, 'run', 'setting.json');
+  for (const [damaged, what] of [['', 'empty'], ['{"experi', 'damaged'], ['\0\0', 'damaged'], ['null', 'damaged']] as const) {
+    await writeFile(setting, damaged);
+    await expect(runPaper(short)).rejects.toThrow(`${setting} is ${what}, as after a power cut; remove it, and the same command goes on`);
+  }
+  await rm(setting);
+  expect(accuracies(await runPaper(short))).toEqual(accuracies(whole));
+});
+
 test('wrong options are refused before anything is written', async () => {
   const refused = (changes: Partial<PaperOptions>) => expect(runPaper({ ...options('other'), ...changes })).rejects;
   await refused({ widths: [4, 4] }).toThrow(/^widths: /);

@@ -30,7 +30,7 @@ describe('the log', () => {
     await tinyTrainer({ iterations: 4, model: statefulModel(), output, logEvery: 2, evalLoader: tinyLoader(), evalEvery: 2 }).fit();
     const log = await readLog(join(output, 'log.jsonl'));
     expect(log.map(({ event, iteration }) => `${event} ${String(iteration)}`)).toEqual([
-      'start 0', 'train 1', 'train 2', 'eval 2', 'train 4', 'eval 4', 'checkpoint 4', 'end 4',
+      'start 0', 'train 1', 'train 2', 'eval 2', 'train 4', 'checkpoint 4', 'eval 4', 'end 4',
     ]);
     expect(log[0]).toMatchObject({
       config: null, optimizer: 'Adam', dataset: 'tiny', seed: 7, batchSize: 12, iterations: 4, device: testDevice,
@@ -72,12 +72,35 @@ describe('the log', () => {
     expect(records.map(({ learningRate }) => learningRate)).toEqual([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.001, 0.001]);
   });
 
-  test('that is damaged, or in a folder that cannot be made, is named', async () => {
+  test.each<[string, (log: Buffer) => Buffer]>([
+    ['zeros', (log) => Buffer.concat([log, Buffer.alloc(500), Buffer.from('\n')])],
+    ['zeros without a newline', (log) => Buffer.concat([log, Buffer.alloc(500)])],
+    ['garbage', (log) => Buffer.concat([log, Buffer.from('\xfe\x01 {"event"\n{}\n', 'latin1')])],
+    ['zeros between intact lines', (log) => Buffer.concat([log, Buffer.alloc(100), Buffer.from('\n'), log])],
+  ])('that a power cut has damaged with %s is cut off there, and the intact checkpoint goes on', async (_, damage) => {
+    const options = { output, logEvery: 1, evalLoader: tinyLoader() };
+    await tinyTrainer({ ...options, iterations: 4 }).fit();
+    const path = join(output, 'log.jsonl');
+    const lines = (await readFile(path)).toString().split('\n');
+    await writeFile(path, damage(Buffer.from(lines.slice(0, 4).join('\n') + '\n')));
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    try {
+      await tinyTrainer({ ...options, iterations: 6, resume: join(output, 'last.safetensors') }).fit();
+      expect(warn.mock.calls.map(([text]) => text)).toEqual([expect.stringContaining(`${path} was damaged from line 5 on`)]);
+    } finally {
+      warn.mockRestore();
+    }
+    const log = await readLog(path);
+    expect(log.map(({ event, iteration }) => `${event} ${String(iteration)}`)).toEqual([
+      'start 0', 'train 1', 'train 2', 'train 3', 'start 4', 'damaged 4', 'change 4', 'train 5', 'train 6',
+      'checkpoint 6', 'eval 6', 'end 6',
+    ]);
+  });
+
+  test('in a folder that cannot be made is an error that names it', async () => {
     await tinyTrainer({ iterations: 2, output }).fit();
-    const resume = join(output, 'last.safetensors');
-    await writeFile(join(output, 'log.jsonl'), 'damaged\n{}\n');
-    await expect(tinyTrainer({ iterations: 3, output, resume }).fit()).rejects.toThrow(/cannot write the log .*log.jsonl: .*JSON/);
-    await expect(tinyTrainer({ iterations: 3, output: join(resume, 'below') }).fit()).rejects.toThrow(/cannot make the output folder/);
+    const below = join(output, 'last.safetensors', 'below');
+    await expect(tinyTrainer({ iterations: 3, output: below }).fit()).rejects.toThrow(/cannot make the output folder/);
   });
 });
 

@@ -71,7 +71,8 @@ export const steps: Schedule = new StepSchedule({ learningRate: 0.01, milestones
 /** A trainer with what is not given filled in; the optimizer is Adam. */
 export function tinyTrainer(options: Partial<TrainerOptions> & { iterations: number }): Trainer {
   const model = options.model ?? plainModel();
-  return new Trainer({ model, optimizer: new Adam(model.parameters()), schedule: steps, loader: tinyLoader(), ...options });
+  const optimizer = options.optimizer ?? new Adam(model.parameters());
+  return new Trainer({ model, optimizer, schedule: steps, loader: tinyLoader(), ...options });
 }
 
 /** Those of one kind. */

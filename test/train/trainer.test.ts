@@ -1,14 +1,15 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataLoader } from '../../lib/data';
-import { OptionError } from '../../lib/errors';
+import { CheckpointError, OptionError } from '../../lib/errors';
 import { SoftmaxLoss } from '../../lib/losses';
 import { Classifier } from '../../lib/models';
 import { Conv2d, Flatten, Sequential } from '../../lib/nn';
 import { Adam } from '../../lib/optim';
+import { readLog } from '../../lib/report/log';
 import { noGrad } from '../../lib/tensor';
-import { evaluate, Trainer } from '../../lib/train';
+import { evaluate, readSafetensors, Trainer } from '../../lib/train';
 import { bytesOf, plainModel, statefulModel, steps, tinyDataset, tinyLoader, tinyTrainer } from './tiny';
 
 let output: string;
@@ -158,4 +159,88 @@ test('an error in a callback ends the run and leaves it usable', async () => {
   await expect(trainer.fit()).rejects.toThrow('mine');
   expect(await trainer.fit()).toMatchObject({ iterations: 4 });
   expect((await readdir(output)).sort()).toEqual(['last.safetensors', 'log.jsonl']);
+});
+
+describe('what fails at the last step is done by fit() again', () => {
+  const last = () => join(output, 'last.safetensors');
+  const accuracyIn = async () => (JSON.parse((await readSafetensors(last())).metadata['training']) as { bestAccuracy: number | null }).bestAccuracy;
+  /** A loader whose evaluation fails once. */
+  const failingOnce = () => {
+    const loader = tinyLoader();
+    let failed = false;
+    const walk = loader[Symbol.asyncIterator].bind(loader);
+    loader[Symbol.asyncIterator] = () => {
+      if (failed) return walk();
+      failed = true;
+      throw new Error('no images');
+    };
+    return loader;
+  };
+
+  test('an evaluation, before which the checkpoint is written', async () => {
+    const trainer = tinyTrainer({ iterations: 4, output, evalLoader: failingOnce() });
+    await expect(trainer.fit()).rejects.toThrow('no images');
+    expect(await accuracyIn()).toBeNull();
+    const { bestAccuracy, checkpoint, history } = await trainer.fit();
+    expect(history.eval.map(({ iteration }) => iteration)).toEqual([4]);
+    expect(checkpoint).toBe(last());
+    expect(await accuracyIn()).toBe(bestAccuracy);
+  });
+
+  test('in another process too', async () => {
+    await expect(tinyTrainer({ iterations: 4, output, evalLoader: failingOnce() }).fit()).rejects.toThrow('no images');
+    const evalLoader = tinyLoader();
+    const { bestAccuracy, history } = await tinyTrainer({ iterations: 4, output, evalLoader, resume: last() }).fit();
+    expect(history.eval).toHaveLength(1);
+    expect(await accuracyIn()).toBe(bestAccuracy);
+    expect((await tinyTrainer({ iterations: 4, output, evalLoader, resume: last() }).fit()).history.eval).toEqual([]);
+    const events = (await readLog(join(output, 'log.jsonl'))).map(({ event }) => event);
+    expect(events.filter((event) => event === 'eval')).toHaveLength(1);
+  });
+
+  test('onEval that throws loses neither the checkpoint nor the accuracy', async () => {
+    const onEval = () => { throw new Error('mine'); };
+    const trainer = tinyTrainer({ iterations: 4, output, evalLoader: tinyLoader(), callbacks: { onEval } });
+    await expect(trainer.fit()).rejects.toThrow('mine');
+    expect(await accuracyIn()).toBeGreaterThan(0);
+    expect((await trainer.fit()).history.eval).toHaveLength(1);
+  });
+
+  test('onStep that throws does not keep a due checkpoint from being written', async () => {
+    const onStep = (iteration: number) => { if (iteration === 4) throw new Error('mine'); };
+    await expect(tinyTrainer({ iterations: 4, output, callbacks: { onStep } }).fit()).rejects.toThrow('mine');
+    expect((await readSafetensors(last())).metadata['iteration']).toBe('4');
+  });
+
+  test('a checkpoint', async () => {
+    const onStep = async (iteration: number) => { if (iteration === 4) await mkdir(last()); };
+    const trainer = tinyTrainer({ iterations: 4, output, callbacks: { onStep }, evalLoader: tinyLoader() });
+    await expect(trainer.fit()).rejects.toThrow(CheckpointError);
+    await rmdir(last());
+    const { checkpoint, history } = await trainer.fit();
+    expect(checkpoint).toBe(last());
+    expect(history.eval).toHaveLength(1);
+    expect((await readSafetensors(last())).metadata['iteration']).toBe('4');
+  });
+
+  test('a line of the log', async () => {
+    const handle = await open(join(output, 'probe'), 'w');
+    const write = jest.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'write');
+    await handle.close();
+    await rm(join(output, 'probe'));
+    try {
+      const onStep = (iteration: number) => {
+        if (iteration === 3) write.mockRejectedValueOnce(Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' }));
+      };
+      const trainer = tinyTrainer({ iterations: 4, output, logEvery: 1, callbacks: { onStep } });
+      await expect(trainer.fit()).rejects.toThrow(/cannot write the log .*ENOSPC/);
+      expect((await readSafetensors(last())).metadata['iteration']).toBe('4');
+      await trainer.fit();
+    } finally {
+      write.mockRestore();
+    }
+    const log = await readLog(join(output, 'log.jsonl'));
+    expect(log.flatMap(({ event, iteration }) => (event === 'train' ? [iteration] : []))).toEqual([1, 2, 3, 4]);
+    expect(log.at(-1)).toMatchObject({ event: 'end', iteration: 4 });
+  });
 });
