@@ -1,16 +1,16 @@
 import { arch, platform, versions } from 'node:process';
 import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
-import type { Native, NativeNames, NativeStructs, Packed } from '../typings/native';
+import type { Addon, Native, NativeNames, NativeStructs, Packed } from '../typings/native';
 import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from './errors';
 
 /** The package's folder, from `lib/` and from `dist/` alike. */
 export const packageRoot = path.resolve(__dirname, '..');
 
 function load(): Native {
-  let addon: Native;
+  let addon: Addon;
   try {
-    addon = nodeGypBuild(packageRoot) as Native;
+    addon = nodeGypBuild(packageRoot) as Addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     throw new DeviceError(
@@ -26,7 +26,7 @@ function load(): Native {
       { cause },
     );
   }
-  addon.setErrorClasses({
+  return addon.open({
     shape: ShapeError,
     dtype: DTypeError,
     device: DeviceError,
@@ -34,7 +34,6 @@ function load(): Native {
     data: DataError,
     disposed: DisposedError,
   });
-  return addon;
 }
 
 /** The addon. Nothing else in lib/ loads it. */
