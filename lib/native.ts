@@ -1,7 +1,7 @@
 import { arch, env, platform, versions } from 'node:process';
 import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
-import type { Native, NativeNames, NativeStructs, Packed } from '../typings/native';
+import type { Addon, Native, NativeNames, NativeStructs, Packed } from '../typings/native';
 import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from './errors';
 import { operatorThreads } from './processors';
 
@@ -30,9 +30,9 @@ function withShortSpin<T>(load: () => T): T {
 export const threads = operatorThreads();
 
 function load(): Native {
-  let addon: Native;
+  let addon: Addon;
   try {
-    addon = withShortSpin(() => nodeGypBuild(packageRoot) as Native);
+    addon = withShortSpin(() => nodeGypBuild(packageRoot) as Addon);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     throw new DeviceError(
@@ -48,7 +48,7 @@ function load(): Native {
       { cause },
     );
   }
-  addon.setErrorClasses({
+  const opened = addon.open({
     shape: ShapeError,
     dtype: DTypeError,
     device: DeviceError,
@@ -56,8 +56,8 @@ function load(): Native {
     data: DataError,
     disposed: DisposedError,
   });
-  addon.setThreads(threads.count);
-  return addon;
+  opened.setThreads(threads.count);
+  return opened;
 }
 
 /** The addon. Nothing else in lib/ loads it. */

@@ -24,14 +24,14 @@ export function usableProcessors(root = '/'): Threads {
   return affinity;
 }
 
-/** The addon takes no more: where the system refuses a thread, libgomp ends the process. */
-const mostThreads = 1024;
-
-/** Threads for the operators: as many as OMP_NUM_THREADS says, else one for each usable processor. */
+/**
+ * Threads for the operators: as many as OMP_NUM_THREADS says, else one for each usable processor. A slip in the former must
+ * not ask for a hundred thousand: where the system refuses a thread, libgomp ends the process.
+ */
 export function operatorThreads(wanted = env['OMP_NUM_THREADS'], usable = usableProcessors()): Threads {
   const count = Number.parseInt(wanted ?? '', 10);
   const threads: Threads = count >= 1 ? { count, limitedBy: 'OMP_NUM_THREADS' } : usable;
-  return { ...threads, count: Math.min(threads.count, mostThreads) };
+  return { ...threads, count: Math.min(threads.count, Math.max(64, 4 * usable.count)) };
 }
 
 function affinityOf(root: string): Threads {

@@ -188,6 +188,18 @@ export interface NativeNames {
   positivities: string[];
 }
 
+/** What the addon throws, by native error code. */
+export type ErrorClasses = Record<
+  'shape' | 'dtype' | 'device' | 'option' | 'data' | 'disposed',
+  new (argument: string, message: string) => Error
+>;
+
+/** The addon as Node loads it. */
+export interface Addon {
+  /** Functions for one copy of this library, which throw the copy's own errors. Devices and memory are those of all copies. */
+  open(errorClasses: ErrorClasses): Native;
+}
+
 export interface Native {
   readonly names: NativeNames;
   /** Every operator as the addon declares it; arguments such as "Tensor x" and "Packed<Window> window". */
@@ -197,13 +209,6 @@ export interface Native {
 
   /** How many threads the cpu's operators use that this environment calls, at least 1. */
   setThreads(count: number): void;
-  /** The constructors thrown by this environment's operators, by native error code. */
-  setErrorClasses(
-    classes: Record<
-      'shape' | 'dtype' | 'device' | 'option' | 'data' | 'disposed',
-      new (argument: string, message: string) => Error
-    >,
-  ): void;
   info(): NativeInfo;
   /**
    * flock(2) on an open file or folder: false when somebody else holds it. It lasts until the descriptor is closed, or the
@@ -338,7 +343,7 @@ export interface Native {
    * Gathers `indices` from `images` (u8, NHWC), pads each by `padding`, cuts `height` x `width` at the offsets, flips
    * and normalises to (pixel - mean[c]) / std[c], on a thread of its own. `placement` has three numbers an image:
    * top, left, flip (bit 0: left-right, bit 1: up-down). Resolves to an f32 tensor [indices, height, width, channels]
-   * on the device.
+   * on the device. All arrays are read before the call returns.
    */
   imageBatch(
     device: NativeDevice,

@@ -13,7 +13,7 @@ export interface OperatorTime {
 }
 
 /** They compute nothing, or, as the images, on a thread of their own. */
-const leftOut = new Set(['info', 'setErrorClasses', 'memoryStats', 'resetPeak', 'synchronize', 'imageBatch']);
+const leftOut = new Set(['info', 'memoryStats', 'resetPeak', 'synchronize', 'imageBatch']);
 
 /**
  * Times every native operator from its making to {@link stop}. Until then the functions of the addon are replaced; before

@@ -1,34 +1,14 @@
 #include <napi.h>
+#include <omp.h>
+
+#include <algorithm>
 
 #include "binding/call.h"
 #include "math/margin.h"
 
 namespace sn::binding {
 
-Napi::Error to_javascript(Napi::Env env, const Error& error) {
-  auto& classes = environment(env).error_classes();
-  auto found = classes.find(error.code());
-  if (found == classes.end()) return Napi::Error::New(env, error.what());
-  Napi::Object object =
-      found->second.New({Napi::String::New(env, error.argument()), Napi::String::New(env, error.what())});
-  return Napi::Error(env, object);
-}
-
 namespace {
-
-void set_error_classes(Args& args) {
-  Napi::Value value = args.value();
-  if (!value.IsObject()) throw Error(ErrorCode::option, "classes", "classes must be an object");
-  auto classes = value.As<Napi::Object>();
-  const std::pair<const char*, ErrorCode> names[] = {
-      {"shape", ErrorCode::shape},   {"dtype", ErrorCode::dtype}, {"device", ErrorCode::device},
-      {"option", ErrorCode::option}, {"data", ErrorCode::data},   {"disposed", ErrorCode::disposed},
-  };
-  auto& table = environment(args.env()).error_classes();
-  for (const auto& [name, code] : names) {
-    table[code] = Napi::Persistent(classes.Get(name).As<Napi::Function>());
-  }
-}
 
 template <typename Names>
 Napi::Array array_of(Napi::Env env, const Names& names) {
@@ -53,16 +33,25 @@ Napi::Object names(Napi::Env env) {
   return object;
 }
 
+// open(errorClasses): the addon's functions for one copy of the JavaScript library.
+Napi::Value open(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Value error_classes = info[0];
+  if (!error_classes.IsObject()) throw Napi::TypeError::New(env, "errorClasses must be an object");
+  Exports exports{environment(env).add_library({env, error_classes.As<Napi::Object>()})};
+  exports.object.Set("names", names(env));
+  expose_info(exports);
+  expose_lock(exports);
+  expose_graph(exports);
+  expose_tensor(exports);
+  expose_operators(exports);
+  expose_images(exports);
+  return exports.object;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment());
-  expose<set_error_classes>(env, exports, "setErrorClasses");
-  exports.Set("names", names(env));
-  expose_info(env, exports);
-  expose_lock(env, exports);
-  expose_graph(env, exports);
-  expose_tensor(env, exports);
-  expose_operators(env, exports);
-  expose_images(env, exports);
+  exports.Set("open", Napi::Function::New<open>(env, "open"));
   return exports;
 }
 

@@ -24,6 +24,7 @@ class Args {
       : info_(info), names_(names), handles_(environment(info.Env()).handles()) {}
 
   Napi::Env env() const { return info_.Env(); }
+  const Library& library() const { return Library::of(info_); }
 
   // Tensors that must agree: f32 or f64, all of one dtype and on one device.
   Tensor& tensor() { return agreeing(next_operand()); }

@@ -3,34 +3,30 @@
 
 #include <napi.h>
 
-#include <new>
 #include <string>
 
 #include "binding/args.h"
 
 namespace sn::binding {
 
-Napi::Error to_javascript(Napi::Env env, const Error& error);
-
-// Runs body(), whose C++ errors become JavaScript's.
+// Runs body(), whose C++ errors become those of the library.
 template <typename Body>
-auto translating_errors(Napi::Env env, Body&& body) {
+auto translating_errors(const Library& library, Body&& body) {
   try {
     return body();
   } catch (const Error& error) {
-    throw to_javascript(env, error);
+    throw library.to_javascript(error);
   } catch (const Napi::Error&) {
     throw;
-  } catch (const std::bad_alloc&) {
-    throw to_javascript(env, Error(ErrorCode::device, "memory", "out of memory"));
   } catch (const std::exception& error) {
-    throw Napi::Error::New(env, std::string("internal error in the native addon: ") + error.what());
+    if (is_out_of_memory(error)) throw library.to_javascript(Error(ErrorCode::device, "memory", "out of memory"));
+    throw Napi::Error::New(library.env(), std::string("internal error in the native addon: ") + error.what());
   }
 }
 
 template <auto function>
 Napi::Value call(const Napi::CallbackInfo& info) {
-  return translating_errors(info.Env(), [&]() -> Napi::Value {
+  return translating_errors(Library::of(info), [&]() -> Napi::Value {
     Args args(info);
     if constexpr (std::is_void_v<decltype(function(args))>) {
       function(args);
@@ -41,18 +37,24 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   });
 }
 
-// Registers a function that takes Args.
-template <auto function>
-void expose(Napi::Env env, Napi::Object& exports, const char* name) {
-  exports.Set(name, Napi::Function::New<call<function>>(env, name));
-}
+// What a library gets of the addon.
+struct Exports {
+  Library& library;
+  Napi::Object object = Napi::Object::New(library.env());
+
+  // A function that takes Args.
+  template <auto function>
+  void add(const char* name) {
+    object.Set(name, Napi::Function::New<call<function>>(library.env(), name, &library));
+  }
+};
 
 // One function a file, called by addon.cpp.
-void expose_graph(Napi::Env env, Napi::Object& exports);
-void expose_images(Napi::Env env, Napi::Object& exports);
-void expose_info(Napi::Env env, Napi::Object& exports);
-void expose_lock(Napi::Env env, Napi::Object& exports);
-void expose_operators(Napi::Env env, Napi::Object& exports);
-void expose_tensor(Napi::Env env, Napi::Object& exports);
+void expose_graph(Exports& exports);
+void expose_images(Exports& exports);
+void expose_info(Exports& exports);
+void expose_lock(Exports& exports);
+void expose_operators(Exports& exports);
+void expose_tensor(Exports& exports);
 
 }  // namespace sn::binding

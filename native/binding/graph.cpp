@@ -29,11 +29,11 @@ void release_graph(Args& args) { graph_box(args).graph.reset(); }
 
 }  // namespace
 
-void expose_graph(Napi::Env env, Napi::Object& exports) {
-  expose<begin_capture>(env, exports, "beginCapture");
-  expose<end_capture>(env, exports, "endCapture");
-  expose<replay_graph>(env, exports, "replayGraph");
-  expose<release_graph>(env, exports, "releaseGraph");
+void expose_graph(Exports& exports) {
+  exports.add<begin_capture>("beginCapture");
+  exports.add<end_capture>("endCapture");
+  exports.add<replay_graph>("replayGraph");
+  exports.add<release_graph>("releaseGraph");
 }
 
 }  // namespace sn::binding

@@ -1,22 +1,38 @@
 #include "binding/handles.h"
 
 namespace sn::binding {
+namespace {
+
+// In an environment that is being torn down no external can be made, and none will be collected.
+template <typename Box, typename Finalize>
+Napi::Value external(Napi::Env env, Box* box, Finalize finalize) {
+  try {
+    return Napi::External<Box>::New(env, box, finalize);
+  } catch (...) {
+    finalize(env, box);
+    throw;
+  }
+}
+
+}  // namespace
 
 Napi::Value HandleTable::make(Napi::Env env, Tensor tensor) {
   TensorBox* box = tensors_.make({shared_from_this(), {}});
   fill(env, *box, std::move(tensor));
-  return Napi::External<TensorBox>::New(env, box, [](Napi::BasicEnv finalizer_env, TensorBox* dead) {
+  const auto finalize = [](Napi::BasicEnv finalizer_env, TensorBox* dead) {
     const std::shared_ptr<HandleTable> table = dead->table;
     table->collected(finalizer_env, dead);
-  });
+  };
+  return external(env, box, finalize);
 }
 
 Napi::Value HandleTable::make(Napi::Env env, std::unique_ptr<CapturedGraph> graph) {
   GraphBox* box = graphs_.make({shared_from_this(), std::move(graph)});
-  return Napi::External<GraphBox>::New(env, box, [](Napi::BasicEnv, GraphBox* dead) {
+  const auto finalize = [](Napi::BasicEnv, GraphBox* dead) {
     const std::shared_ptr<HandleTable> table = dead->table;
     table->graphs_.remove(dead);
-  });
+  };
+  return external(env, box, finalize);
 }
 
 void HandleTable::fill(Napi::BasicEnv env, TensorBox& box, Tensor tensor) {

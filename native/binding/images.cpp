@@ -1,42 +1,46 @@
 // Batches of images, made on libuv's pool while the network trains.
+#include <exception>
+
 #include "binding/call.h"
+#include "binding/structs.h"
 
 namespace sn::binding {
 namespace {
 
 class BatchWorker final : public Napi::AsyncWorker {
  public:
-  BatchWorker(Napi::Env env, Napi::Uint8Array images, std::unique_ptr<ImageJob> job)
-      : Napi::AsyncWorker(env, "spherenet:imageBatch"), deferred_(Napi::Promise::Deferred::New(env)),
-        images_(Napi::Persistent(images)), job_(std::move(job)) {}
+  BatchWorker(const Library& library, std::unique_ptr<ImageJob> job)
+      : Napi::AsyncWorker(library.env(), "spherenet:imageBatch"), library_(library),
+        deferred_(Napi::Promise::Deferred::New(library.env())), job_(std::move(job)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
   void Execute() override {
     try {
       job_->load();
-    } catch (const Error& error) {
-      error_ = std::make_unique<Error>(error);
-      SetError(error.what());
+    } catch (...) {
+      failure_ = std::current_exception();
     }
   }
 
+  // Also called while a worker thread ends: then nothing of JavaScript can be made, and the error that says so is
+  // swallowed (NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS in CMakeLists.txt).
   void OnOK() override {
     try {
-      deferred_.Resolve(environment(Env()).handles().make(Env(), job_->finish()));
-    } catch (const Error& error) {
-      deferred_.Reject(to_javascript(Env(), error).Value());
+      deferred_.Resolve(translating_errors(library_, [&] {
+        if (failure_) std::rethrow_exception(failure_);
+        return environment(Env()).handles().make(Env(), job_->finish());
+      }));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
     }
-  }
-  void OnError(const Napi::Error& error) override {
-    deferred_.Reject(error_ ? to_javascript(Env(), *error_).Value() : error.Value());
   }
 
  private:
+  const Library& library_;
   Napi::Promise::Deferred deferred_;
-  Napi::Reference<Napi::Uint8Array> images_;  // keeps the pixels alive
   std::unique_ptr<ImageJob> job_;
-  std::unique_ptr<Error> error_;
+  std::exception_ptr failure_;
 };
 
 template <typename Array>
@@ -56,7 +60,7 @@ Array typed_array(Args& args, napi_typedarray_type type, const char* name, std::
 
 constexpr std::size_t any_length = 0;
 
-int integer(Args& args) { return static_cast<int>(args.number()); }
+int integer(Args& args) { return checked_number<int>(args.number()); }
 
 void check_size(const char* name, const ImageSize& size) {
   if (size.height > 0 && size.width > 0 && size.channels > 0) return;
@@ -106,7 +110,7 @@ Napi::Value image_batch(Args& args) {
   batch.mean.assign(mean.Data(), mean.Data() + channels);
   batch.deviation.assign(deviation.Data(), deviation.Data() + channels);
 
-  auto* worker = new BatchWorker(args.env(), images, backend.image_batch(std::move(batch)));
+  auto* worker = new BatchWorker(args.library(), backend.image_batch(std::move(batch)));
   Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;
@@ -114,6 +118,6 @@ Napi::Value image_batch(Args& args) {
 
 }  // namespace
 
-void expose_images(Napi::Env env, Napi::Object& exports) { expose<image_batch>(env, exports, "imageBatch"); }
+void expose_images(Exports& exports) { exports.add<image_batch>("imageBatch"); }
 
 }  // namespace sn::binding

@@ -49,7 +49,7 @@ Napi::Value benchmark_convolution(Args& args) {
   const Tensor &x = args.tensor(), &w = args.tensor(), &y = args.tensor();
   ConvGeometry geometry;
   read_struct(args, geometry);
-  const int repeats = static_cast<int>(args.number());
+  const int repeats = checked_number<int>(args.number());
   Backend& cpu = *environment(args.env()).device("cpu");
   if (args.operands_device() != &cpu) {
     throw Error(ErrorCode::device, "device", "the bare library's convolution is timed on the cpu only");
@@ -62,10 +62,10 @@ Napi::Value benchmark_convolution(Args& args) {
 
 }  // namespace
 
-void expose_info(Napi::Env env, Napi::Object& exports) {
-  expose<info>(env, exports, "info");
-  expose<set_threads>(env, exports, "setThreads");
-  expose<benchmark_convolution>(env, exports, "benchmarkConvolution");
+void expose_info(Exports& exports) {
+  exports.add<info>("info");
+  exports.add<set_threads>("setThreads");
+  exports.add<benchmark_convolution>("benchmarkConvolution");
 }
 
 }  // namespace sn::binding

@@ -24,6 +24,6 @@ Napi::Value try_lock(Args& args) {
 
 }  // namespace
 
-void expose_lock(Napi::Env env, Napi::Object& exports) { expose<try_lock>(env, exports, "tryLock"); }
+void expose_lock(Exports& exports) { exports.add<try_lock>("tryLock"); }
 
 }  // namespace sn::binding

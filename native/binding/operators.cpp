@@ -157,7 +157,7 @@ Napi::Value run(Args& args, Result (Backend::*function)(Parameters...)) {
 
 template <typename Declaration>
 Napi::Value call_operator(const Napi::CallbackInfo& info) {
-  return translating_errors(info.Env(), [&] {
+  return translating_errors(Library::of(info), [&] {
     static const DeclaredNames<Declaration> names;
     Args args(info, &names);
     return run(args, Declaration::function);
@@ -165,9 +165,10 @@ Napi::Value call_operator(const Napi::CallbackInfo& info) {
 }
 
 template <typename Declaration>
-void expose_operator(Napi::Env env, Napi::Object& exports, Napi::Object& contracts, Napi::Object& structs) {
+void expose_operator(Exports& exports, Napi::Object& contracts, Napi::Object& structs) {
+  const Napi::Env env = exports.library.env();
   const std::string name = camel_case(Declaration::name);
-  exports.Set(name, Napi::Function::New<call_operator<Declaration>>(env, name));
+  exports.object.Set(name, Napi::Function::New<call_operator<Declaration>>(env, name, &exports.library));
   const Contract contract = describe(Declaration::function, Declaration::parameters);
   auto arguments = Napi::Array::New(env);
   for (const auto& [type, argument] : contract.arguments) arguments.Set(arguments.Length(), type + " " + argument);
@@ -184,13 +185,14 @@ void expose_operator(Napi::Env env, Napi::Object& exports, Napi::Object& contrac
 
 }  // namespace
 
-void expose_operators(Napi::Env env, Napi::Object& exports) {
+void expose_operators(Exports& exports) {
+  const Napi::Env env = exports.library.env();
   auto contracts = Napi::Object::New(env), structs = Napi::Object::New(env);
 #define SN_OPERATOR(result_type, operator_name, parameter_list) \
-  expose_operator<operator_name##_declaration>(env, exports, contracts, structs);
+  expose_operator<operator_name##_declaration>(exports, contracts, structs);
 #include "core/operators.def"
-  exports.Set("operators", contracts);
-  exports.Set("structs", structs);
+  exports.object.Set("operators", contracts);
+  exports.object.Set("structs", structs);
 }
 
 }  // namespace sn::binding

@@ -119,6 +119,21 @@ void read_numbers(const double*& next, T& field) {
   }
 }
 
+// The numbers that operators divide by, or count loops with.
+inline void require_usable(const Window& window) {
+  const int steps[] = {window.kernel_h, window.kernel_w,   window.stride_h,
+                       window.stride_w, window.dilation_h, window.dilation_w};
+  const bool usable =
+      *std::min_element(std::begin(steps), std::end(steps)) > 0 && window.padding_h >= 0 && window.padding_w >= 0;
+  if (!usable) {
+    throw Error(ErrorCode::option, "window", "kernel, stride and dilation must be positive, and padding not negative");
+  }
+}
+inline void require_usable(const ConvGeometry& geometry) {
+  require_usable(static_cast<const Window&>(geometry));
+  if (geometry.groups <= 0) throw Error(ErrorCode::option, "groups", "groups must be positive");
+}
+
 template <typename Struct>
 void read_struct(Args& args, Struct& value) {
   read_tensors(args, value);
@@ -127,6 +142,7 @@ void read_struct(Args& args, Struct& value) {
     const double* next = args.packed(numbers);
     read_numbers(next, value);
   }
+  if constexpr (std::is_base_of_v<Window, Struct>) require_usable(value);
 }
 
 // What an operator's parameter of type T is read into.

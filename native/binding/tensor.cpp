@@ -1,6 +1,7 @@
 #include <iterator>
 
 #include "binding/call.h"
+#include "binding/structs.h"
 
 namespace sn::binding {
 
@@ -45,14 +46,17 @@ void release(Args& args) { environment(args.env()).handles().release(args.box())
 
 // The bytes of a typed array that must hold exactly what the tensor does.
 void* matching_bytes(Napi::Value value, const Tensor& tensor) {
-  if (!value.IsTypedArray()) throw Error(ErrorCode::dtype, "array", "a typed array is expected");
+  void* data = nullptr;
+  if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok) {
+    throw Error(ErrorCode::dtype, "array", "a typed array is expected");
+  }
   auto array = value.As<Napi::TypedArray>();
   if (array.ByteLength() != tensor.bytes()) {
     throw Error(ErrorCode::shape, "array",
                 "the array has " + std::to_string(array.ByteLength()) + " bytes, the tensor " +
                     std::to_string(tensor.bytes()));
   }
-  return static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  return data;  // also of shared memory, of which there is no Napi::ArrayBuffer
 }
 
 void write(Args& args) {
@@ -96,7 +100,7 @@ void release_cache(Args& args) { args.device().release_cache(); }
 void synchronize(Args& args) { args.device().synchronize(); }
 
 void set_matmul_precision(Args& args) {
-  const int code = static_cast<int>(args.number());
+  const int code = checked_number<int>(args.number());
   if (code < 0 || code >= static_cast<int>(std::size(precision_names))) {
     throw Error(ErrorCode::option, "precision", "there is no precision of code " + std::to_string(code));
   }
@@ -105,18 +109,18 @@ void set_matmul_precision(Args& args) {
 
 }  // namespace
 
-void expose_tensor(Napi::Env env, Napi::Object& exports) {
-  expose<empty>(env, exports, "empty");
-  expose<alias>(env, exports, "alias");
-  expose<release>(env, exports, "release");
-  expose<write>(env, exports, "write");
-  expose<read>(env, exports, "read");
-  expose<copy>(env, exports, "copy");
-  expose<memory_stats>(env, exports, "memoryStats");
-  expose<reset_peak>(env, exports, "resetPeak");
-  expose<release_cache>(env, exports, "releaseCache");
-  expose<synchronize>(env, exports, "synchronize");
-  expose<set_matmul_precision>(env, exports, "setMatmulPrecision");
+void expose_tensor(Exports& exports) {
+  exports.add<empty>("empty");
+  exports.add<alias>("alias");
+  exports.add<release>("release");
+  exports.add<write>("write");
+  exports.add<read>("read");
+  exports.add<copy>("copy");
+  exports.add<memory_stats>("memoryStats");
+  exports.add<reset_peak>("resetPeak");
+  exports.add<release_cache>("releaseCache");
+  exports.add<synchronize>("synchronize");
+  exports.add<set_matmul_precision>("setMatmulPrecision");
 }
 
 }  // namespace sn::binding

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "core/tensor.h"
@@ -25,15 +26,26 @@ struct ImagePlacement {
 };
 
 struct ImageBatch {
-  const std::uint8_t* images;  // the whole data set, NHWC; stays until the job is done
+  const std::uint8_t* images;  // the whole data set, NHWC; see ImageJob
   ImageSize source, output;    // of as many channels
   std::vector<std::int32_t> indices;
   std::vector<ImagePlacement> placements;  // one an image
   std::vector<float> mean, deviation;      // one a channel: (pixel - mean) / deviation
+
+  std::size_t image_bytes() const { return static_cast<std::size_t>(source.elements()); }
+  // The bytes of the chosen images, one after the other.
+  void copy_images(std::uint8_t* target) const {
+    for (const std::int32_t index : indices) {
+      std::memcpy(target, images + static_cast<std::size_t>(index) * image_bytes(), image_bytes());
+      target += image_bytes();
+    }
+  }
 };
 
-// A batch in the making. load() does the slow part and may run on any thread; finish() runs on the thread of the
-// environment and returns f32 [images, height, width, channels].
+// A batch in the making. It is made on the thread of the environment and copies the bytes of its images there:
+// afterwards JavaScript may give the data set's memory to another thread, which frees it. load() does the slow part and
+// may run on any thread; finish() runs on the thread of the environment again and returns f32
+// [images, height, width, channels].
 class ImageJob {
  public:
   virtual ~ImageJob() = default;

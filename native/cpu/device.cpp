@@ -6,7 +6,11 @@
 namespace sn::cpu {
 
 const Device& device() {
-  static const Device cpu{device_name, [] { return std::unique_ptr<Backend>(std::make_unique<CpuBackend>()); }};
+  static const Device cpu{device_name, [] { return std::unique_ptr<Backend>(std::make_unique<CpuBackend>()); },
+                          [](const std::exception& raised) {
+                            const auto* error = dynamic_cast<const dnnl::error*>(&raised);
+                            return error != nullptr && error->status == dnnl_out_of_memory;
+                          }};
   return cpu;
 }
 

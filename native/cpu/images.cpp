@@ -41,14 +41,18 @@ void place_image(const std::uint8_t* source, const ImageSize& from, const ImageP
 
 class CpuImageJob final : public ImageJob {
  public:
-  CpuImageJob(ImageBatch batch, Tensor out) : batch_(std::move(batch)), out_(std::move(out)) {}
+  CpuImageJob(ImageBatch batch, Tensor pixels, Tensor out)
+      : batch_(std::move(batch)), pixels_(std::move(pixels)), out_(std::move(out)) {
+    batch_.copy_images(pixels_.write<std::uint8_t>());
+  }
 
   void load() override {
     const std::vector<float> table = normalized_pixels(batch_);
+    const auto* pixels = pixels_.read<std::uint8_t>();
     float* target = out_.write<float>();
-    for (std::size_t i = 0; i < batch_.indices.size(); ++i) {
-      place_image(batch_.images + batch_.indices[i] * batch_.source.elements(), batch_.source, batch_.placements[i],
-                  table, batch_.output, target);
+    for (const ImagePlacement& placement : batch_.placements) {
+      place_image(pixels, batch_.source, placement, table, batch_.output, target);
+      pixels += batch_.source.elements();
       target += batch_.output.elements();
     }
   }
@@ -57,15 +61,16 @@ class CpuImageJob final : public ImageJob {
 
  private:
   ImageBatch batch_;
-  Tensor out_;
+  Tensor pixels_, out_;
 };
 
 }  // namespace
 
 std::unique_ptr<ImageJob> CpuBackend::image_batch(ImageBatch batch) {
-  Tensor out = scratch(DType::f32, {static_cast<std::int64_t>(batch.indices.size()), batch.output.height,
-                                    batch.output.width, batch.output.channels});
-  return std::make_unique<CpuImageJob>(std::move(batch), std::move(out));
+  const auto images = static_cast<std::int64_t>(batch.indices.size());
+  Tensor pixels = scratch(DType::u8, {images * batch.source.elements()});
+  Tensor out = scratch(DType::f32, {images, batch.output.height, batch.output.width, batch.output.channels});
+  return std::make_unique<CpuImageJob>(std::move(batch), std::move(pixels), std::move(out));
 }
 
 }  // namespace sn::cpu

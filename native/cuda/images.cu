@@ -86,20 +86,16 @@ struct PlaceImages {
 class CudaImageJob final : public ImageJob {
  public:
   CudaImageJob(ImageBatch batch, Tensor out, UploadSlots& slots)
-      : batch_(std::move(batch)), out_(std::move(out)), slots_(slots), slot_(slots.take(layout().bytes)) {}
+      : batch_(std::move(batch)), out_(std::move(out)), slots_(slots), slot_(slots.take(layout().bytes)) {
+    batch_.copy_images(host() + layout().pixels);
+  }
 
   void load() override {
     const Layout at = layout();
-    auto* host = static_cast<unsigned char*>(slot_->host());
+    unsigned char* host = this->host();
     std::memcpy(host, batch_.placements.data(), at.mean);
     std::memcpy(host + at.mean, batch_.mean.data(), at.deviation - at.mean);
     std::memcpy(host + at.deviation, batch_.deviation.data(), at.pixels - at.deviation);
-    const auto image_bytes = static_cast<std::size_t>(batch_.source.elements());
-    unsigned char* target = host + at.pixels;
-    for (const std::int32_t index : batch_.indices) {
-      std::memcpy(target, batch_.images + static_cast<std::size_t>(index) * image_bytes, image_bytes);
-      target += image_bytes;
-    }
     slot_->upload(slots_.copy_stream());
   }
 
@@ -120,6 +116,8 @@ class CudaImageJob final : public ImageJob {
   }
 
  private:
+  unsigned char* host() const { return static_cast<unsigned char*>(slot_->host()); }
+
   // Where the parts lie in the slot; the placements come first.
   struct Layout {
     std::size_t mean, deviation, pixels, bytes;
@@ -129,7 +127,7 @@ class CudaImageJob final : public ImageJob {
     const std::size_t mean = images * sizeof(ImagePlacement);
     const std::size_t deviation = mean + channels * sizeof(float);
     const std::size_t pixels = deviation + channels * sizeof(float);
-    return {mean, deviation, pixels, pixels + images * static_cast<std::size_t>(batch_.source.elements())};
+    return {mean, deviation, pixels, pixels + images * batch_.image_bytes()};
   }
 
   ImageBatch batch_;
