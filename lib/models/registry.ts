@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { requireOneOf } from '../errors';
+import { requireOneOf, requireOptions } from '../errors';
 import { currentHead } from '../losses/registry';
 import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
@@ -48,7 +48,9 @@ export function modelConfig(options: ModelOptions): ModelConfig {
   return parseConfig(name, schema, options) as ModelConfig;
 }
 
-function networkOf({ network }: ModelOptions): Network<z.ZodType<NetworkConfig>> {
+function networkOf(options: ModelOptions): Network<z.ZodType<NetworkConfig>> {
+  requireOptions('createModel', options);
+  const { network } = options;
   const known: readonly Network<z.ZodType<NetworkConfig>>[] = networks;
   requireOneOf('network', network, known.map(({ name }) => name));
   return known.find(({ name }) => name === network)!;
