@@ -28,12 +28,26 @@ export class CheckpointError extends SphereNetError {}
 /** A tensor is used after it was released. */
 export class DisposedError extends SphereNetError {}
 
+/** Marks the classes of a copy of this library; a process has two where two versions are installed, or a test resets its modules. */
+const copyOf = Symbol.for('spherenet.copy');
+const thisCopy = {};
+
+/** To be called for a class whose instances users pass on: one of another copy is then called so in error messages. */
+export function markAsOurs({ prototype }: { readonly prototype: object }): void {
+  Object.defineProperty(prototype, copyOf, { value: thisCopy });
+}
+
 /** How a value reads in an error message: short, quoted where it is a string. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? value.slice(0, 57) + '...' : value);
   if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
-  if (typeof value === 'object' && value !== null) return Object.getPrototypeOf(value) === null ? 'object' : value.constructor.name;
+  if (typeof value === 'object' && value !== null) {
+    const { constructor } = value as { constructor?: unknown };
+    const name = typeof constructor === 'function' ? constructor.name : 'object';
+    const foreign = copyOf in value && value[copyOf] !== thisCopy;
+    return foreign ? `a ${name} of another copy of spherenet, which is loaded twice here` : name;
+  }
   return String(value);
 }
 
@@ -82,11 +96,18 @@ export function requireOneOf<T extends string | number>(name: string, value: unk
   throw new OptionError(name, `${name} must be one of ${allowed.map(describe).join(', ')}, but got ${describe(value)}`);
 }
 
+/** @throws {OptionError} naming the owner, unless `options` is an object with options. */
+export function requireOptions(owner: string, options: unknown): asserts options is object {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options) && !(copyOf in options)) return;
+  throw new OptionError(owner, `${owner} needs an object with its options, but got ${describe(options)}`);
+}
+
 /**
- * Checks that `options` has no key outside `known`: a misspelt option must not be ignored in silence.
- * @throws {OptionError} naming the unknown key.
+ * Checks that `options` is an object, and has no key outside `known`: a misspelt option must not be ignored in silence.
+ * @throws {OptionError} naming the unknown key, or the owner when it got no object.
  */
-export function requireKnownKeys(owner: string, options: object, known: readonly string[]): void {
+export function requireKnownKeys(owner: string, options: unknown, known: readonly string[]): asserts options is object {
+  requireOptions(owner, options);
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new OptionError(key, `${owner} has no option ${describe(key)}; it knows ${known.join(', ')}`);

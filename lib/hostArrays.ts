@@ -1,6 +1,6 @@
 // Element types, and arrays of the host that hold elements.
 import type { NativeDType, TypedArray } from '../typings/native';
-import { DataError, describe, DTypeError, ShapeError } from './errors';
+import { DataError, describe, DeviceError, DTypeError, ShapeError } from './errors';
 
 /** Element types that arrays of the host have: `f32`; `f64` for gradient checks; `i32` for labels; `u8` for images. */
 export const hostDTypes = ['f32', 'f64', 'i32', 'u8'] as const satisfies readonly NativeDType[];
@@ -37,7 +37,10 @@ export function sizeOf(shape: Shape): number {
 
 /** bf16 as f32. */
 export function widened(halves: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+  const wide = hostArray('f32', halves.length);
+  const bits = new Uint32Array(wide.buffer);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i] << 16;
+  return wide;
 }
 
 export function rangeOf(values: HostArray): ValueRange | null {
@@ -68,10 +71,53 @@ export function checkShape(shape: Shape): void {
   }
 }
 
+/** The class of a typed array by name, whatever realm it is of: each context of node:vm, and so each test of jest, has its own classes. */
+function className(value: unknown): string {
+  return ArrayBuffer.isView(value) ? Object.prototype.toString.call(value).slice('[object '.length, -1) : '';
+}
+
+/** Whether `value` is the typed array that holds elements of `dtype` on the host. */
+export function isArrayOf<T extends DType>(dtype: T, value: unknown): value is InstanceType<(typeof arrayTypes)[T]> {
+  return className(value) === arrayTypes[dtype].name;
+}
+
 export function dtypeOf(array: HostArray): HostDType {
-  const found = hostDTypes.find((dtype) => array instanceof arrayTypes[dtype]);
-  if (!found) throw new DTypeError('data', `data must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(array)}`);
+  const found = hostDTypes.find((dtype) => isArrayOf(dtype, array));
+  if (!found) throw noArrayOfNumbers('data', array);
   return found;
+}
+
+/**
+ * @throws {DTypeError} unless it is a typed array of numbers.
+ * @throws {DataError} when its buffer was given away, by a transfer or by WebAssembly: it would read as empty.
+ */
+export function requireNumbers(name: string, value: unknown): asserts value is HostArray {
+  if (!/^(Float|Int|Uint)\d+(Clamped)?Array$/.test(className(value))) throw noArrayOfNumbers(name, value);
+  const { length, buffer } = value as HostArray;
+  if (length === 0 && isDetached(buffer)) throw new DataError(name, `${name} has no elements any longer: its buffer was transferred`);
+}
+
+function noArrayOfNumbers(name: string, value: unknown): DTypeError {
+  return new DTypeError(name, `${name} must be an array of numbers or a Float32, Float64, Int32 or Uint8Array, but got ${describe(value)}`);
+}
+
+/** `buffer.detached`, which Node 20 does not have. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** A new array of zeros. @throws {DeviceError} when the host has no memory for it. */
+export function hostArray<T extends DType>(dtype: T, length: number): InstanceType<(typeof arrayTypes)[T]> {
+  try {
+    return new arrayTypes[dtype](length) as InstanceType<(typeof arrayTypes)[T]>;
+  } catch {
+    throw new DeviceError('memory', `out of memory: the host has no array of ${length} elements of ${dtype}`);
+  }
 }
 
 export function flatten(values: NestedNumbers, shape: number[]): number[] {
@@ -98,7 +144,8 @@ export function flatten(values: NestedNumbers, shape: number[]): number[] {
 }
 
 export function convert(values: ArrayLike<number>, dtype: HostDType): HostArray {
-  const array = arrayTypes[dtype].from(values);
+  const array = hostArray(dtype, values.length);
+  array.set(values);
   if (isInteger(dtype)) {
     for (let i = 0; i < values.length; i++) if (array[i] !== values[i]) throw notStorable('data', `data[${i}]`, values[i], dtype);
   }

@@ -1,11 +1,16 @@
 // Over 400 lines: one class with private members, and the scopes that reach into it, cannot be spread over files.
+import { isPromise } from 'node:util/types';
+import './disposeSymbols';
 import type { Handle } from '../typings/native';
 import { type GraphNode, isGradEnabled, record, runBackward, withGrad } from './autograd';
 import { defaultDevice, type Device, type DeviceChoice, requireMemory, requireSameDevice, resolveDevice } from './device';
-import { describe, DisposedError, DTypeError, OptionError, requireKnownKeys, requireOneOf, ShapeError } from './errors';
 import {
-  arrayTypes, checkShape, convert, type DType, dtypeOf, dtypes, flatten, type HostArray, isInteger, type NestedNumbers, rangeOf,
-  requireSameShape, requireSize, requireStorable, type Shape, sizeOf, type ValueRange, widened,
+  describe, DisposedError, DTypeError, markAsOurs, OptionError, requireKnownKeys, requireOneOf, ShapeError,
+} from './errors';
+import {
+  arrayTypes, checkShape, convert, type DType, dtypeOf, dtypes, flatten, type HostArray, hostArray, isArrayOf, isInteger,
+  type NestedNumbers, rangeOf, requireNumbers, requireSameShape, requireSize, requireStorable, type Shape, sizeOf, type ValueRange,
+  widened,
 } from './hostArrays';
 import { native } from './native';
 
@@ -171,6 +176,10 @@ export class Tensor {
     this.dispose();
   }
 
+  static {
+    markAsOurs(this);
+  }
+
   /** Excepts this tensor from the release by scopes and by `backward()`; `dispose()` still works. Returns itself. */
   keep(): this {
     this.#kept = true;
@@ -195,11 +204,14 @@ export class Tensor {
     if (!this.#kept && !this.disposed) outer?.add(this);
   }
 
-  /** The elements, copied, in row-major order; those of bf16 as f32. On cuda this waits for the work that makes them. */
+  /**
+   * The elements, copied, in row-major order; those of bf16 as f32. On cuda this waits for the work that makes them.
+   * @throws {DeviceError} when the host has no memory for them.
+   */
   data(): HostArray {
-    const array = new arrayTypes[this.dtype](this.size);
+    const array = hostArray(this.dtype, this.size);
     native.read(this.handle, array);
-    return array instanceof Uint16Array ? widened(array) : array;
+    return isArrayOf('bf16', array) ? widened(array) : array;
   }
 
   /**
@@ -318,9 +330,10 @@ export class Tensor {
       this.markChanged(from.#memory.range);
     } else {
       if (this.dtype === 'bf16') throw new DTypeError('from', 'assign() to bf16 needs a tensor: cast() makes one');
-      if (!(from instanceof arrayTypes[this.dtype])) {
+      if (!isArrayOf(this.dtype, from)) {
         throw new DTypeError('from', `assign() to ${this.dtype} needs a ${arrayTypes[this.dtype].name}, but got ${describe(from)}`);
       }
+      requireNumbers('from', from);
       requireSize('from', from.length, this.shape);
       native.write(from, this.handle);
       this.markChanged(this.dtype === 'i32' ? rangeOf(from) : null);
@@ -392,15 +405,16 @@ export function tensor(data: NestedNumbers | HostArray, shape?: Shape, options: 
     extents = shape ?? nested;
     dtype ??= 'f32';
   } else {
-    values = data as HostArray;
-    dtype ??= dtypeOf(data as HostArray);
+    requireNumbers('data', data);
+    dtype ??= dtypeOf(data);
+    values = data;
     extents = shape ?? [values.length];
   }
   requireOneOf('dtype', dtype, dtypes);
   checkShape(extents);
   requireSize('data', values.length, extents);
   const hostDType = dtype === 'bf16' ? 'f32' : dtype;
-  const array = values instanceof arrayTypes[hostDType] ? values : convert(values, hostDType);
+  const array = isArrayOf(hostDType, values) ? values : convert(values, hostDType);
   let result = Tensor.empty([...extents], hostDType, chosenDevice(options)).assign(array);
   if (dtype !== hostDType) {
     using wide = result;
@@ -450,7 +464,7 @@ export function tidy<R>(body: () => R): R {
   scope = inner;
   try {
     const result = body();
-    if (result instanceof Promise) throw new OptionError('body', 'the body of tidy() must not be asynchronous');
+    if (isPromise(result)) throw new OptionError('body', 'the body of tidy() must not be asynchronous');
     for (const kept of tensorsIn(result)) {
       inner.delete(kept);
       kept.moveToOuterScope(outer);
@@ -465,9 +479,15 @@ export function tidy<R>(body: () => R): R {
 function* tensorsIn(value: unknown): Generator<Tensor> {
   if (value instanceof Tensor) yield value;
   else if (Array.isArray(value)) for (const entry of value) yield* tensorsIn(entry);
-  else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+  else if (value !== null && typeof value === 'object' && isPlain(value)) {
     for (const entry of Object.values(value)) yield* tensorsIn(entry);
   }
+}
+
+/** Whether an object is of no class, in whatever realm it was made. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** {@link tidy} without recording: for evaluation. Activations are released as soon as the body returns. */

@@ -1,5 +1,6 @@
 import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from '../lib/errors';
 import { memoryStats } from '../lib/device';
+import { hostArray } from '../lib/hostArrays';
 import { add, conv2d, relu, scale } from '../lib/ops';
 import { type DType, full, isGradEnabled, noGrad, ones, Tensor, tensor, tidy, zeros } from '../lib/tensor';
 import { testDevice } from './support/device';
@@ -175,6 +176,21 @@ describe('reading and writing', () => {
     expect([copy.requiresGrad, view.requiresGrad, view.node]).toEqual([false, false, null]);
     result.dispose();
     expect(view.toArray()).toEqual([7, 8]);
+  });
+});
+
+describe('host memory', () => {
+  test('more than the host has is an error, after which everything works', () => {
+    expect(() => hostArray('f64', 2 ** 53)).toThrow(new DeviceError('memory', 'out of memory: the host has no array of 9007199254740992 elements of f64'));
+    expect(tensor([1, 2]).toArray()).toEqual([1, 2]);
+  });
+
+  test('an array whose buffer was transferred is an error, not an empty tensor', () => {
+    const given = new Float32Array(2);
+    structuredClone(given, { transfer: [given.buffer] });
+    expect(() => tensor(given)).toThrow(DataError);
+    expect(() => zeros([2]).assign(given)).toThrow(/from has no elements any longer: its buffer was transferred/);
+    expect(tensor(new Float32Array(0)).shape).toEqual([0]);
   });
 });
 

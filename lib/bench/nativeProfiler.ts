@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import '../disposeSymbols';
 import { type Device, synchronize } from '../device';
 import { native } from '../native';
 

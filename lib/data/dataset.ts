@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto';
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import { arrayTypes, isArrayOf } from '../hostArrays';
 import { requireCount } from '../ops/checks';
 import { Generator } from '../random';
 import type { DatasetInfo } from './batchLoader';
 import type { ImageFolder } from './imageFolder';
 
-/** Labelled images in memory. Made by {@link imageDataset} or a loader; the arrays are shared, never copied. */
+/**
+ * Labelled images in memory. Made by {@link imageDataset} or a loader; the arrays are shared, never copied, also with other
+ * threads where they are of a SharedArrayBuffer. A batch copies its images when it is begun.
+ */
 export interface ImageDataset extends DatasetInfo {
   /** Pixels 0..255 of shape [count, height, width, channels], row-major. */
   readonly images: Uint8Array;
@@ -45,26 +49,38 @@ export function imageDataset(fields: Omit<ImageDataset, 'count'>): ImageDataset 
   const height = requireCount('height', fields.height);
   const width = requireCount('width', fields.width);
   const channels = requireCount('channels', fields.channels);
-  requireArray('images', images, Uint8Array);
-  requireArray('labels', labels, Int32Array);
-  const count = labels.length;
-  if (count === 0) throw new DataError('labels', `${name} has no images`);
-  const expected = count * height * width * channels;
-  if (images.length !== expected) {
-    const shape = [count, height, width, channels].join('×');
-    throw new ShapeError('images', `images of ${name} must hold ${shape} = ${expected} bytes, but has ${images.length}`);
-  }
+  requireArray('images', images, 'u8');
+  requireArray('labels', labels, 'i32');
+  const dataset = { name, images, labels, count: labels.length, height, width, channels, classes };
+  if (dataset.count === 0) throw new DataError('labels', `${name} has no images`);
+  requireWholeArrays(dataset);
   const bad = labels.findIndex((label) => label < 0 || label >= classes.length);
   if (bad !== -1) {
     const range = `0..${classes.length - 1}`;
     throw new DataError('labels', `labels of ${name} must be in ${range}, but the one at index ${bad} is ${labels[bad]}`);
   }
-  return { name, images, labels, count, height, width, channels, classes };
+  return dataset;
 }
 
-function requireArray(argument: string, value: unknown, type: Uint8ArrayConstructor | Int32ArrayConstructor): void {
-  if (!(value instanceof type)) {
-    throw new OptionError(argument, `${argument} must be a ${type.name}, but got ${describe(value)}`);
+function requireArray(argument: string, value: unknown, dtype: 'u8' | 'i32'): void {
+  if (!isArrayOf(dtype, value)) {
+    throw new OptionError(argument, `${argument} must be a ${arrayTypes[dtype].name}, but got ${describe(value)}`);
+  }
+}
+
+/**
+ * The arrays are the user's, whose buffers can be resized, or transferred to another thread, at any time later.
+ * @throws {ShapeError} unless the arrays have what the extents say. @internal
+ */
+export function requireWholeArrays({ name, images, labels, count, height, width, channels }: ImageDataset): void {
+  const expected = count * height * width * channels;
+  const lost = (length: number) => (length === 0 ? '; its buffer may have been transferred' : '');
+  if (images.length !== expected) {
+    const shape = [count, height, width, channels].join('×');
+    throw new ShapeError('images', `images of ${name} must hold ${shape} = ${expected} bytes, but has ${images.length}${lost(images.length)}`);
+  }
+  if (labels.length !== count) {
+    throw new ShapeError('labels', `labels of ${name} must hold ${count}, but has ${labels.length}${lost(labels.length)}`);
   }
 }
 

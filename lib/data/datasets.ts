@@ -1,4 +1,4 @@
-import { requireOneOf } from '../errors';
+import { requireOneOf, requireOptions } from '../errors';
 import { cacheRoot } from './cache';
 import { type Cifar100Options, loadCifar10, loadCifar100 } from './cifar';
 import { type Dataset, type DatasetSplits, isFolder } from './dataset';
@@ -29,6 +29,7 @@ export const datasetNames = Object.keys(loaders) as DatasetName[];
  * @throws {DataError} when it cannot be fetched or is damaged.
  */
 export async function loadDataset(name: DatasetName, options: LoadDatasetOptions = {}): Promise<DatasetSplits> {
+  requireOptions('loadDataset', options);
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return loaders[requireOneOf('name', name, datasetNames)](given);
 }

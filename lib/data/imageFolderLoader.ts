@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { DataError, describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
+import { hostArray } from '../hostArrays';
 import { native } from '../native';
 import { requireBoolean } from '../ops/checks';
 import { usableProcessors } from '../processors';
@@ -89,7 +90,7 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
     const { indices, device } = request;
     const { height, width, channels, labels } = this.dataset;
     const decode = await imageDecoder();
-    const pixels = this.#spare.pop() ?? new Uint8Array(this.batchSize * height * width * channels);
+    const pixels = this.#spare.pop() ?? hostArray('u8', this.batchSize * height * width * channels);
     try {
       const squares = await settled(Array.from(indices, (_, position) => this.#square(request, position, decode, pixels)));
       const present = squares.filter((square) => square !== null);

@@ -6,7 +6,7 @@ import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
 import { anywhere, central, drawFlips } from './cut';
-import { fingerprint, type ImageDataset } from './dataset';
+import { fingerprint, type ImageDataset, requireWholeArrays } from './dataset';
 
 /** Random changes to the images of a training batch. */
 export interface Augmentation {
@@ -100,7 +100,10 @@ export class DataLoader extends BatchLoader<ImageDataset> {
   }
 
   async #cutOut(indices: Int32Array, placement: Placement, device: Device): Promise<IndexedBatch> {
-    const { images, height, width, channels, labels } = this.dataset;
+    requireWholeArrays(this.dataset);
+    const { images, height, width, channels } = this.dataset;
+    // Before the wait, after which they may be another thread's.
+    const labels = indices.map((index) => this.dataset.labels[index]);
     const handle = await native.imageBatch(
       device,
       images, height, width, channels,
@@ -108,7 +111,7 @@ export class DataLoader extends BatchLoader<ImageDataset> {
     );
     return {
       images: new Tensor(handle, [indices.length, this.height, this.width, channels], 'f32', device),
-      labels: tensor(indices.map((index) => labels[index]), [indices.length], { device }),
+      labels: tensor(labels, [indices.length], { device }),
       indices,
     };
   }

@@ -1,4 +1,4 @@
-import { OptionError, requireOneOf } from '../errors';
+import { OptionError, requireOneOf, requireOptions } from '../errors';
 import type { Loader } from './batchLoader';
 import { type Dataset, isFolder } from './dataset';
 import { type FolderAugmentation, ImageFolderLoader } from './imageFolderLoader';
@@ -33,6 +33,7 @@ export function trainingLoader(
   dataset: Dataset,
   options: { batchSize: number; seed: number; augment: AugmentationName },
 ): Loader {
+  requireOptions('trainingLoader', options);
   const { batchSize, seed } = options;
   const name = requireOneOf('augment', options.augment, augmentationNames);
   const { memory, folder } = augmentations[name];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { requireOneOf } from '../errors';
+import { requireOneOf, requireOptions } from '../errors';
 import { arcFace } from './arcFace';
 import { aSoftmax } from './aSoftmax';
 import { cosFace } from './cosFace';
@@ -40,7 +40,10 @@ export function explicitHead(head: HeadConfig): object {
  * The loss that a config describes, for features of a given size.
  * @throws {OptionError} naming the option at fault.
  */
-export function createHead({ loss: name, ...options }: HeadConfig, size: ClassWeightOptions): Head {
+export function createHead(config: HeadConfig, size: ClassWeightOptions): Head {
+  requireOptions('createHead', config);
+  requireOptions('createHead', size);
+  const { loss: name, ...options } = config;
   requireOneOf('loss', name, lossNames);
   const Loss = lossDefinitions.find((each) => each.name === name)!.loss as new (options: object) => Head;
   return new Loss({ ...options, ...size });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describe, OptionError, requireKnownKeys, requireNumber } from '../errors';
 import { Module, SphereConv2d, SphereLinear } from '../nn';
+import { requireModule } from '../nn/module';
 import { add, scale } from '../ops';
 import { Tensor } from '../tensor';
 import { optionFlags } from './definition';
@@ -122,7 +123,7 @@ function requireLayers(option: string, names: LayerNames, weights: readonly Laye
 
 /** Each once. */
 function weightsOf(filters: Filters): LayerWeight[] {
-  const given = filters instanceof Module || filters instanceof Tensor ? [filters] : filters;
+  const given: readonly (Module | Tensor)[] = Array.isArray(filters) ? filters : [filters];
   const found = new Map<Tensor, LayerWeight>();
   for (const each of given) {
     const weights = each instanceof Tensor ? [{ name: null, weight: each, isSphere: false }] : weightsBelow(each);
@@ -133,6 +134,7 @@ function weightsOf(filters: Filters): LayerWeight[] {
 
 /** What has several axes: filters and rows of weights, no biases, curvatures or coefficients of a norm. */
 function weightsBelow(module: Module): LayerWeight[] {
+  requireModule('filters', module);
   const modules = module.modules();
   const spheres = new Set<Tensor>(modules.filter(isSphere).map(({ weight }) => weight));
   const ofHeads = new Set<Tensor>(modules.filter((each) => each instanceof Head).flatMap((head) => head.parameters()));

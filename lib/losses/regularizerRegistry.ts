@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { requireOneOf } from '../errors';
+import { requireOneOf, requireOptions } from '../errors';
 import { mhe } from './mhe';
 import { mma } from './mma';
 import { orthogonality } from './orthogonality';
@@ -23,7 +23,9 @@ export type RegularizerConfig = z.input<typeof regularizerSchema>;
  * The regularizer that a config describes.
  * @throws {OptionError} naming the option at fault.
  */
-export function createRegularizer({ regularizer: name, ...options }: RegularizerConfig): FilterRegularizer {
+export function createRegularizer(config: RegularizerConfig): FilterRegularizer {
+  requireOptions('createRegularizer', config);
+  const { regularizer: name, ...options } = config;
   requireOneOf('regularizer', name, regularizerNames);
   const Regularizer = regularizerDefinitions.find((each) => each.name === name)!.regularizer as new (options: object) => FilterRegularizer;
   return new Regularizer(options);

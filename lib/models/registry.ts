@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { requireOneOf } from '../errors';
+import { requireOneOf, requireOptions } from '../errors';
 import { currentHead, explicitHead } from '../losses/registry';
 import { defaultEps, defaultMomentum } from '../nn/batchNorm';
 import { sphereDefaults } from '../nn/sphereConv';
@@ -62,7 +62,9 @@ export function explicitConfig(config: ModelConfig): object {
   };
 }
 
-function networkOf({ network }: ModelOptions): Network<z.ZodType<NetworkConfig>> {
+function networkOf(options: ModelOptions): Network<z.ZodType<NetworkConfig>> {
+  requireOptions('createModel', options);
+  const { network } = options;
   const known: readonly Network<z.ZodType<NetworkConfig>>[] = networks;
   requireOneOf('network', network, known.map(({ name }) => name));
   return known.find(({ name }) => name === network)!;

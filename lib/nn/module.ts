@@ -1,5 +1,5 @@
 import { defaultDevice, type Device, type DeviceChoice, requireSameDevice, resolveDevice } from '../device';
-import { CheckpointError, describe, OptionError, requireNoMore, SphereNetError } from '../errors';
+import { CheckpointError, describe, markAsOurs, OptionError, requireNoMore, SphereNetError } from '../errors';
 import type { CheckedBatchNorm } from '../ops/batchNorm';
 import { formatShape, requireFloat } from '../ops/checks';
 import type { PreparedConvolution } from '../ops/conv2d';
@@ -185,6 +185,10 @@ export abstract class Module {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  static {
+    markAsOurs(this);
   }
 
   /** Multiply-adds of the products in a forward pass with an output of this shape, for `summary`. Default 0. */

@@ -1,5 +1,6 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { BatchNorm2d, Conv2d, Linear, type Module, type Parameter } from '../nn';
+import { requireModule } from '../nn/module';
 import type { ParameterGroup } from './optimizer';
 
 /**
@@ -12,6 +13,7 @@ import type { ParameterGroup } from './optimizer';
  * @throws {OptionError} naming the option at fault.
  */
 export function parameterGroups(module: Module, options: { weightDecay: number; normDecay?: number }): ParameterGroup[] {
+  requireModule('module', module);
   requireKnownKeys('parameterGroups', options, ['weightDecay', 'normDecay']);
   const weightDecay = requireNumber('weightDecay', options.weightDecay, { min: 0 });
   const normDecay = requireNumber('normDecay', options.normDecay ?? 0, { min: 0 });

@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { OptionError, requireNumber, requireOneOf } from '../errors';
+import { OptionError, requireNumber, requireOneOf, requireOptions } from '../errors';
 import { barSpec, histogramSpec, lineSpec, type PanelSpec } from './chartSpecs';
 import { CONFIG, FAMILY, LABEL_SIZE } from './chartStyle';
 import { textMeasurer, type MeasureText } from './image';
@@ -67,16 +67,19 @@ export type Panel =
 
 /** Draws curves, such as the loss over the iterations, as an SVG. */
 export async function lineChart(options: LineChartOptions): Promise<string> {
+  requireOptions('lineChart', options);
   return panels([{ kind: 'line', ...options }]);
 }
 
 /** Draws groups of bars, each with its value written on it, as an SVG. */
 export async function barChart(options: BarChartOptions): Promise<string> {
+  requireOptions('barChart', options);
   return panels([{ kind: 'bar', ...options }]);
 }
 
 /** Draws the distributions of several sets of values, each as shares of its own total, as an SVG. */
 export async function histogram(options: HistogramOptions): Promise<string> {
+  requireOptions('histogram', options);
   return panels([{ kind: 'histogram', ...options }]);
 }
 

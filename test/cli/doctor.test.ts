@@ -34,3 +34,14 @@ test('doctor says for every device whether it can be used, and why not', async (
   const { cuda } = deviceInfo();
   expect(stdout).toContain(cuda.available ? cuda.name : cuda.reason);
 });
+
+test('a slip in SPHERENET_ISA is named, with what it may be', async () => {
+  const { code, stderr } = await runCli(['doctor'], { SPHERENET_ISA: 'avx3' });
+  expect({ code, stderr }).toEqual({ code: 2, stderr: 'error: SPHERENET_ISA must be baseline, avx2 or avx512, but is avx3\n' });
+});
+
+test('a slip in OMP_NUM_THREADS ends nothing', async () => {
+  const { code, stdout } = await runCli(['doctor', '--json'], { OMP_NUM_THREADS: '100000' });
+  expect(code).toBe(0);
+  expect((JSON.parse(stdout) as { threads: number }).threads).toBeLessThan(100_000);
+});

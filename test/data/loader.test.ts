@@ -1,7 +1,7 @@
 import { imageDataset } from '../../lib/data/dataset';
 import { DataLoader, type DataLoaderOptions, type IndexedBatch } from '../../lib/data';
 import { memoryStats } from '../../lib/device';
-import { OptionError } from '../../lib/errors';
+import { OptionError, ShapeError } from '../../lib/errors';
 import { collectGarbage } from '../support/garbage';
 
 const [height, width, channels] = [6, 5, 3];
@@ -291,5 +291,49 @@ describe('wrong options', () => {
 
   test('a senseless iteration', async () => {
     await expect(loaderOf({ batchSize: 5 }).batch(-1)).rejects.toThrow(/iteration must be an integer at least 0/);
+  });
+});
+
+describe("the buffers of a data set are the user's", () => {
+  const fields = { name: 'set', height: 64, width: 64, channels: 3, classes: ['a', 'b'] };
+  const [count, bytes] = [64, 64 * 64 * 64 * 3];
+  const pixels = (buffer: ArrayBufferLike) => new Uint8Array(buffer).fill(200);
+  const labels = () => Int32Array.from({ length: count }, () => 1);
+  /** With a length that can change; TypeScript's library does not know it yet. */
+  type Resizable = ArrayBuffer & { resize(bytes: number): void };
+  const resizable = (): Resizable => Reflect.construct(ArrayBuffer, [bytes, { maxByteLength: bytes }]) as Resizable;
+
+  test('a batch under way is whole though another thread gets the pixels and the labels', async () => {
+    const source = imageDataset({ ...fields, images: pixels(new ArrayBuffer(bytes)), labels: labels() });
+    const batch = loaderOf({ batchSize: count, prefetch: 0, mean: 0, std: 1 }, source).batch(0);
+    const transfer = [source.images.buffer, source.labels.buffer] as ArrayBuffer[];
+    for (const buffer of structuredClone(transfer, { transfer })) new Uint8Array(buffer).fill(0);
+    const { images, labels: ofBatch } = await batch;
+    expect(new Set(images.data())).toEqual(new Set([200]));
+    expect(new Set(ofBatch.data())).toEqual(new Set([1]));
+  });
+
+  test.each(['images', 'labels'] as const)('the next batch after a transfer of the %s is an error', async (name) => {
+    const source = imageDataset({ ...fields, images: pixels(new ArrayBuffer(bytes)), labels: labels() });
+    const loader = loaderOf({ batchSize: 8, prefetch: 0 }, source);
+    await loader.batch(0);
+    structuredClone(null, { transfer: [source[name].buffer as ArrayBuffer] });
+    await expect(loader.batch(1)).rejects.toThrow(new RegExp(`^${name} of set must hold .*, but has 0; its buffer may have been transferred$`));
+    await expect(loader.batch(1)).rejects.toThrow(ShapeError);
+  });
+
+  test('a buffer that shrinks', async () => {
+    const buffer = resizable();
+    const loader = loaderOf({ batchSize: count, prefetch: 0, mean: 0, std: 1 }, imageDataset({ ...fields, images: pixels(buffer), labels: labels() }));
+    const batch = loader.batch(0);
+    buffer.resize(0);
+    expect(new Set((await batch).images.data())).toEqual(new Set([200]));
+    await expect(loader.batch(1)).rejects.toThrow(ShapeError);
+  });
+
+  test('memory that several workers share', async () => {
+    const source = imageDataset({ ...fields, images: pixels(new SharedArrayBuffer(bytes)), labels: labels() });
+    const { images } = await loaderOf({ batchSize: 8, prefetch: 0, mean: 0, std: 1 }, source).batch(0);
+    expect(new Set(images.data())).toEqual(new Set([200]));
   });
 });

@@ -5,10 +5,11 @@ import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
 import ts from 'typescript';
 import { devices, precisions } from '../../lib/device';
-import { DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
+import { DataError, DeviceError, DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors';
 import { native, packageRoot, packer, threads } from '../../lib/native';
 import { angularOperators, marginFunctions, positivities } from '../../lib/ops';
 import { dtypes } from '../../lib/tensor';
+import type { Addon } from '../../typings/native';
 
 type Call = (...args: unknown[]) => unknown;
 const addon = native as unknown as Record<string, Call>;
@@ -54,6 +55,8 @@ function membersOf(type: ts.TypeNode): Argument[] {
     return dotDotDotToken ? membersOf(inner) : [{ name: name.text, type: inner.getText() }];
   });
 }
+
+const errorClasses = { shape: ShapeError, dtype: DTypeError, device: DeviceError, option: OptionError, data: DataError, disposed: DisposedError };
 
 /** How a C++ type reads in the typings. */
 const typeNames: Record<string, string> = {
@@ -132,8 +135,8 @@ describe('the addon', () => {
       const copy = path.join(folder, 'copy.node');
       const { resolve } = nodeGypBuild as unknown as { resolve: (root: string) => string };
       copyFileSync(resolve(packageRoot), copy);
-      const { open } = createRequire(__filename)(copy) as Addon;
-      const foreign = open(errorClasses).empty('cpu', 'f32', [4]);
+      const other = createRequire(__filename)(copy) as Addon;
+      const foreign = other.open(errorClasses).empty('cpu', 'f32', [4]);
       const own = native.empty('cpu', 'f32', [4]);
       expect(() => { native.add(own, foreign, own); }).toThrow(/native argument b must be a tensor handle/);
       expect(() => { native.release(foreign); }).toThrow(OptionError);

@@ -11,7 +11,8 @@ export function compileLibrary(): string {
   const target = mkdtempSync(join(tmpdir(), 'spherenet-compiled-'));
   for (const shared of ['build', 'node_modules', 'package.json']) symlinkSync(join(root, shared), join(target, shared));
   const library = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).map((file) => join('lib', file));
-  for (const file of [...library, join('test', 'train', 'tiny.ts'), join('test', 'support', 'device.ts')]) {
+  const helpers = [join('train', 'tiny.ts'), join('train', 'endingWorkers.ts'), join('support', 'device.ts')].map((file) => join('test', file));
+  for (const file of [...library, ...helpers]) {
     if (file.endsWith('.ts')) transpile(join(root, file), join(target, file.replace(/\.ts$/, '.js')));
   }
   return target;
