@@ -12,6 +12,7 @@ export {
   type DeviceChoice,
   deviceChoices,
   deviceInfo,
+  type DeviceInfo,
   devices,
   matmulPrecision,
   type MatmulPrecision,
@@ -25,5 +26,6 @@ export {
   synchronize,
 } from './device';
 export * from './errors';
+export type { ThreadLimit } from './processors';
 export { defaultGenerator, Generator, manualSeed } from './random';
 export { full, noGrad, ones, Tensor, tensor, tidy, zeros, type DType, type Shape, type TensorOptions } from './tensor';
