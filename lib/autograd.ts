@@ -126,7 +126,7 @@ function requireUnchanged({ op, reads, versions }: GraphNode): void {
     throw new OptionError(
       name,
       `${name} of ${op}, of shape ${describe([...tensor!.shape])}, was changed in place after the forward pass: its gradient needs what it ` +
-        'held. Call backward() before the change, or change a clone()',
+      'held. Call backward() before the change, or change a clone()',
     );
   });
 }

@@ -1,6 +1,6 @@
 // A tensor that was changed in place between forward and backward: its gradient would be wrong without an error.
 import { OptionError } from '../lib/errors';
-import { BatchNorm2d, Conv2d, Linear, type Module, Sequential, SphereConv2d, SphereLinear } from '../lib/nn';
+import { BatchNorm2d, Conv2d, Linear, Sequential, SphereConv2d, SphereLinear } from '../lib/nn';
 import {
   add, affine, angularSoftmax, avgPool2d, batchNorm, concat, conv2d, dropout, flatten, linear, matmul, maxPool2d, positive, relu, scale,
   softmaxCrossEntropy, sphereConv2d, sum,
@@ -100,14 +100,14 @@ test('plain training goes on: steps after backward, statistics in training, a la
     new Conv2d({ inChannels: 3, outChannels: 3, kernelSize: 3, padding: 1 }), new BatchNorm2d({ channels: 3, relu: true }),
     new SphereConv2d({ inChannels: 3, outChannels: 3, kernelSize: 4, learnable: 'layer' }), new BatchNorm2d({ channels: 3 }),
   ]);
-  const head: Module[] = [shared, new SphereLinear({ inFeatures: 3, outFeatures: 4 })];
-  const parameters = [features, ...head].flatMap((each) => each.parameters());
+  const last = new SphereLinear({ inFeatures: 3, outFeatures: 4 });
+  const parameters = [features, shared, last].flatMap((each) => each.parameters());
   const optimizer = new SGD(parameters, { learningRate: 0.1 });
   for (let step = 0; step < 3; step++) {
     const x = features.forward(random(images, step, 'f32').to(testDevice));
     const y = shared.forward(relu(shared.forward(flatten(x))));
     optimizer.zeroGrad();
-    softmaxCrossEntropy((head[1] as SphereLinear).forward(y), labels).backward();
+    softmaxCrossEntropy(last.forward(y), labels).backward();
     optimizer.step();
   }
   expect(parameters.every(({ grad }) => grad !== null)).toBe(true);

@@ -87,7 +87,8 @@ export async function loadImageFolder(options: ImageFolderOptions): Promise<Data
     throw new OptionError('source', `source must be the path of a folder with a folder for each class, but got ${describe(source)}`);
   }
   const imageSize = requireNumber('imageSize', options.imageSize ?? 224, { min: 1, max: largestSide, integer: true });
-  const resizeTo = requireNumber('resize', options.resize ?? Math.round((imageSize * 8) / 7), { min: imageSize, max: largestSide, integer: true });
+  const sides = { min: imageSize, max: largestSide, integer: true };
+  const resizeTo = requireNumber('resize', options.resize ?? Math.min(Math.round((imageSize * 8) / 7), largestSide), sides);
   const onError = requireOneOf('onError', options.onError ?? 'throw', errorPolicies);
   const share = requireNumber('testShare', testShare ?? 0.2, { above: 0, below: 1 });
   const seed = requireSeed('splitSeed', splitSeed ?? 0);

@@ -4,7 +4,10 @@ import { OptionError, requireKnownKeys, ShapeError } from '../errors';
 import { native, packer } from '../native';
 import type { Tensor } from '../tensor';
 import { batchNormChecked, type CheckedBatchNorm, evaluationEpilogue } from './batchNorm';
-import { formatShape, type Pair, largestInteger, largestStep, requireAlike, requireBatch, requireCount, requireFloat, requirePair, requireRank, requireShape } from './checks';
+import {
+  formatShape, largestInteger, largestStep, type Pair, requireAlike, requireBatch, requireCount, requireFloat, requirePair, requireRank,
+  requireShape,
+} from './checks';
 import { emptyResult } from './empty';
 
 /** How a filter walks over an image. */

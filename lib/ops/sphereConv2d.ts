@@ -6,7 +6,8 @@ import { OptionError, requireKnownKeys, requireNumber, requireOneOf, ShapeError 
 import { codeOf, native, packer } from '../native';
 import { Tensor } from '../tensor';
 import {
-  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, epilogueReads, evaluationEpilogue, filledGradients, type Statistics, trainingEpilogue,
+  type CheckedBatchNorm, emptyEpilogueGradients, epilogueGradient, epilogueReads, evaluationEpilogue, filledGradients,
+  type Statistics, trainingEpilogue,
 } from './batchNorm';
 import { formatShape, requireAlike } from './checks';
 import {

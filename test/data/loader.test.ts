@@ -268,7 +268,7 @@ describe('memory', () => {
 
 describe('wrong options', () => {
   test.each<[string, object, RegExp]>([
-    ['batchSize', {}, /batchSize must be an integer at least 1, but got undefined/],
+    ['batchSize', {}, /batchSize must be an integer at least 1.*, but got undefined/],
     ['batchSize', { batchSize: 26 }, /batchSize must be at most the 25 images of set, but got 26/],
     ['seed', { batchSize: 5, seed: -1 }, /seed must be an integer at least 0/],
     ['augment.padding', { batchSize: 5, augment: { padding: 0.5 } }, /augment.padding must be an integer/],

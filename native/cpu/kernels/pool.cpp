@@ -134,7 +134,7 @@ void max_forward(const T* x, T* y, Index* index, const PoolExtents& e) {
 // captures again and again.
 template <typename T, typename Index>
 void max_backward(const T* dy, const Index* index, T* dx, const PoolExtents& e) {
-  for_each_pair(e, dx, [=, channels = e.channels](int, int, std::int64_t output, std::int64_t position, std::int64_t input) {
+  for_each_pair(e, dx, [=, channels = e.channels](int, int, std::int64_t output, auto position, std::int64_t input) {
     using Position = typename Lane<T>::Type;
     const T* gradient = dy + output;
     const Index* maximum = index + output;
