@@ -100,6 +100,11 @@ export class CosineSchedule implements Schedule {
     const share = Math.min(iteration / this.iterations, 1);
     return this.minimum + ((this.learningRate - this.minimum) * (1 + Math.cos(Math.PI * share))) / 2;
   }
+
+  settings(): Record<string, unknown> {
+    const { learningRate, iterations, minimum } = this;
+    return { kind: 'cosine', learningRate, iterations, minimum };
+  }
 }
 
 export interface WarmupScheduleOptions {
@@ -131,5 +136,9 @@ export class WarmupSchedule implements Schedule {
   /** @throws {OptionError} unless the iteration is an integer of at least 0. */
   learningRateAt(iteration: number): number {
     return this.schedule.learningRateAt(iteration) * Math.min((iteration + 1) / (this.iterations + 1), 1);
+  }
+
+  settings(): Record<string, unknown> {
+    return { ...this.schedule.settings?.(), warmup: this.iterations };
   }
 }

@@ -46,6 +46,17 @@ test('WarmupSchedule rises to the other schedule, whose iterations it does not s
   [0.25, 0.5, 0.075, 0.1, 0.1, 0.01].forEach((expected, i) => { expect(rates[i]).toBeCloseTo(expected, 14); });
 });
 
+test('settings tell schedules apart', () => {
+  const [learningRate, iterations] = [1, 5];
+  const cosine = new CosineSchedule({ learningRate, iterations });
+  const all = [
+    schedule, new ConstantSchedule({ learningRate }), cosine, new CosineSchedule({ learningRate, iterations, minimum: 0.5 }),
+    new WarmupSchedule({ schedule: cosine, iterations }), new WarmupSchedule({ schedule, iterations }),
+    new WarmupSchedule({ schedule, iterations: 6 }),
+  ];
+  expect(new Set(all.map((each) => JSON.stringify(each.settings()))).size).toBe(all.length);
+});
+
 test.each<[string, () => unknown, string, RegExp]>([
   ['a minimum above the rate', () => new CosineSchedule({ learningRate: 1, iterations: 2, minimum: 2 }), 'minimum', /at most 1, but got 2/],
   ['a cosine without end', () => new CosineSchedule({ learningRate: 1 } as never), 'iterations', /at least 1, but got undefined/],
