@@ -16,19 +16,19 @@ function elsewhere(expression: string): unknown {
 
 describe('values of another realm', () => {
   test.each(['Float32Array', 'Float64Array', 'Int32Array', 'Uint8Array'])('tensor() takes a %s', (name) => {
-    const foreign = (elsewhere(`new ${name}([1, 2, 3])`) as Float32Array);
+    const foreign = elsewhere(`new ${name}([1, 2, 3])`) as Float32Array;
     expect(tensor(foreign).toArray()).toEqual([1, 2, 3]);
     expect(tensor(foreign).dtype).toBe(tensor(Reflect.construct(Reflect.get(globalThis, name) as Float32ArrayConstructor, [3]) as Float32Array).dtype);
   });
 
   test('tensor() takes nested arrays, and an array to convert', () => {
-    expect(tensor((elsewhere('[[1, 2], [3, 4]]') as number[][])).shape).toEqual([2, 2]);
-    expect(tensor((elsewhere('new Float64Array([1, 2])') as Float64Array), [2], { dtype: 'i32' }).dtype).toBe('i32');
+    expect(tensor(elsewhere('[[1, 2], [3, 4]]') as number[][]).shape).toEqual([2, 2]);
+    expect(tensor(elsewhere('new Float64Array([1, 2])') as Float64Array, [2], { dtype: 'i32' }).dtype).toBe('i32');
   });
 
   test('assign() takes the array of its dtype and no other', () => {
-    expect(zeros([2]).assign((elsewhere('new Float32Array([1, 2])') as Float32Array)).toArray()).toEqual([1, 2]);
-    expect(() => zeros([2]).assign((elsewhere('new Float64Array(2)') as Float64Array))).toThrow(DTypeError);
+    expect(zeros([2]).assign(elsewhere('new Float32Array([1, 2])') as Float32Array).toArray()).toEqual([1, 2]);
+    expect(() => zeros([2]).assign(elsewhere('new Float64Array(2)') as Float64Array)).toThrow(DTypeError);
   });
 
   test('what only looks like a typed array is refused', () => {
@@ -39,12 +39,12 @@ describe('values of another realm', () => {
 
   test('a data set takes its arrays', () => {
     const fields = { name: 'x', height: 2, width: 2, channels: 3, classes: ['a', 'b'] };
-    const images = (elsewhere('new Uint8Array(12)') as Uint8Array);
-    expect(imageDataset({ ...fields, images, labels: (elsewhere('new Int32Array(1)') as Int32Array) }).count).toBe(1);
+    const images = elsewhere('new Uint8Array(12)') as Uint8Array;
+    expect(imageDataset({ ...fields, images, labels: elsewhere('new Int32Array(1)') as Int32Array }).count).toBe(1);
   });
 
   test('tidy() keeps the tensors in a plain object, and refuses a promise', () => {
-    const result = (elsewhere('({})') as { kept?: Tensor });
+    const result = elsewhere('({})') as { kept?: Tensor };
     tidy(() => Object.assign(result, { kept: zeros([1]) }));
     expect(result.kept!.disposed).toBe(false);
     expect(() => tidy(() => (elsewhere('Promise.resolve()') as Promise<void>))).toThrow(OptionError);
