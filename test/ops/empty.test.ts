@@ -14,10 +14,12 @@ const norm = (x: Tensor, training: boolean): ops.BatchNormOptions => ({
   gamma: ones([channels(x)]), beta: zeros([channels(x)]), runningMean: zeros([channels(x)]), runningVariance: ones([channels(x)]), training,
 });
 
+const leaf = (...shape: number[]) => full(shape, 1, { requiresGrad: true });
+
 type Run = (x: Tensor) => Tensor;
 const ofImages: Record<string, Run> = {
-  conv2d: (x) => ops.conv2d(x, full([5, 2, 2, channels(x)], 1, { requiresGrad: true }), { bias: full([5], 1, { requiresGrad: true }), padding: 1 }),
-  sphereConv2d: (x) => ops.sphereConv2d(x, full([5, 2, 2, channels(x)], 1, { requiresGrad: true }), { k: full([5], 1, { requiresGrad: true }) }),
+  conv2d: (x) => ops.conv2d(x, leaf(5, 2, 2, channels(x)), { bias: leaf(5), padding: 1 }),
+  sphereConv2d: (x) => ops.sphereConv2d(x, leaf(5, 2, 2, channels(x)), { k: leaf(5) }),
   maxPool2d: (x) => ops.maxPool2d(x, { kernelSize: 2 }),
   avgPool2d: (x) => ops.avgPool2d(x, { kernelSize: 2, padding: 1, countPadding: false }),
   globalAvgPool2d: (x) => ops.globalAvgPool2d(x),
