@@ -1,4 +1,5 @@
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
+import { rangeOf } from '../hostArrays';
 import { Generator } from '../random';
 import type { DatasetInfo } from './batchLoader';
 import type { ImageFolder } from './imageFolder';
@@ -52,12 +53,18 @@ export function imageDataset(fields: Omit<ImageDataset, 'count'>): ImageDataset 
     const shape = [count, height, width, channels].join('×');
     throw new ShapeError('images', `images of ${name} must hold ${shape} = ${expected} bytes, but has ${images.length}`);
   }
-  const bad = labels.findIndex((label) => label < 0 || label >= classes.length);
-  if (bad !== -1) {
-    const range = `0..${classes.length - 1}`;
-    throw new DataError('labels', `labels of ${name} must be in ${range}, but the one at index ${bad} is ${labels[bad]}`);
-  }
+  const bad = findBadLabel(labels, classes.length);
+  if (bad) throw new DataError('labels', `labels of ${name} must be in ${bad.range}, but the one at index ${bad.index} is ${labels[bad.index]}${bad.hint}`);
   return { name, images, labels, count, height, width, channels, classes };
+}
+
+/** The first label that is no class, with the range of those that are and what may be the reason. @internal */
+export function findBadLabel(labels: Uint8Array | Int32Array, classes: number): { index: number; range: string; hint: string } | null {
+  const index = labels.findIndex((label) => label < 0 || label >= classes);
+  if (index === -1) return null;
+  const [least, most] = rangeOf(labels)!;
+  const hint = least === 1 && most === classes ? `; labels count from 0, but these run from 1 to ${classes}` : '';
+  return { index, range: `0..${classes - 1}`, hint };
 }
 
 function requireArray(argument: string, value: unknown, type: Uint8ArrayConstructor | Int32ArrayConstructor): void {
