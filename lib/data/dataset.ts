@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DataError, OptionError, ShapeError, describe, requireKnownKeys, requireNumber } from '../errors';
-import { arrayTypes, isArrayOf } from '../hostArrays';
+import { arrayTypes, isArrayOf, rangeOf } from '../hostArrays';
 import { requireCount } from '../ops/checks';
 import { Generator } from '../random';
 import type { DatasetInfo } from './batchLoader';
@@ -54,12 +54,18 @@ export function imageDataset(fields: Omit<ImageDataset, 'count'>): ImageDataset 
   const dataset = { name, images, labels, count: labels.length, height, width, channels, classes };
   if (dataset.count === 0) throw new DataError('labels', `${name} has no images`);
   requireWholeArrays(dataset);
-  const bad = labels.findIndex((label) => label < 0 || label >= classes.length);
-  if (bad !== -1) {
-    const range = `0..${classes.length - 1}`;
-    throw new DataError('labels', `labels of ${name} must be in ${range}, but the one at index ${bad} is ${labels[bad]}`);
-  }
+  const bad = findBadLabel(labels, classes.length);
+  if (bad) throw new DataError('labels', `labels of ${name} must be in ${bad.range}, but the one at index ${bad.index} is ${labels[bad.index]}${bad.hint}`);
   return dataset;
+}
+
+/** The first label that is no class, with the range of those that are and what may be the reason. @internal */
+export function findBadLabel(labels: Uint8Array | Int32Array, classes: number): { index: number; range: string; hint: string } | null {
+  const index = labels.findIndex((label) => label < 0 || label >= classes);
+  if (index === -1) return null;
+  const [least, most] = rangeOf(labels)!;
+  const hint = least === 1 && most === classes ? `; labels count from 0, but these run from 1 to ${classes}` : '';
+  return { index, range: `0..${classes - 1}`, hint };
 }
 
 function requireArray(argument: string, value: unknown, dtype: 'u8' | 'i32'): void {

@@ -9,13 +9,13 @@ import type { LoadOptions } from './options';
 /** Options of all data sets together; each takes its own. */
 export type LoadDatasetOptions = LoadOptions & Partial<Cifar100Options> & Partial<ImageFolderOptions>;
 
-// `cache` and `onProgress` are for what is downloaded; the others have no need of them.
+// What is not downloaded has no progress to tell.
 const loaders = {
   'cifar10': loadCifar10,
   'cifar100': (options) => loadCifar100(options as Cifar100Options),
   'mnist': loadMnist,
-  'fashion-mnist': ({ cache: _, onProgress: __, ...options }) => loadFashionMnist(options),
-  'folder': ({ cache: _, onProgress: __, ...options }) => loadImageFolder(options as ImageFolderOptions),
+  'fashion-mnist': ({ onProgress: _, ...options }) => loadFashionMnist(options),
+  'folder': ({ onProgress: _, ...options }) => loadImageFolder(options as ImageFolderOptions),
 } satisfies Record<string, (options: LoadDatasetOptions) => Promise<DatasetSplits>>;
 
 export type DatasetName = keyof typeof loaders;

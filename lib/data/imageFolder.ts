@@ -6,7 +6,7 @@ import { Generator, requireSeed } from '../random';
 import type { DatasetInfo } from './batchLoader';
 import type { DatasetSplits } from './dataset';
 
-/** What happens when an image cannot be read or decoded. */
+/** What happens when an image cannot be decoded. */
 export const errorPolicies = ['throw', 'skip'] as const;
 export type ErrorPolicy = (typeof errorPolicies)[number];
 
@@ -44,7 +44,7 @@ export interface ImageFolderOptions {
   /**
    * What a damaged image does. `throw`: batch() fails with a DataError that names the file. `skip`: in training the next
    * image in the order of the epoch that is not damaged takes its place, so that batches keep their size; an evaluation
-   * leaves it out. Default `throw`.
+   * leaves it out. A file that cannot be read always throws. Default `throw`.
    */
   onError?: ErrorPolicy;
   /** Called once for each damaged file that is skipped, by each loader. */

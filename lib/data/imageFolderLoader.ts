@@ -9,7 +9,7 @@ import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
 import { anywhere, central, type Cut, drawFlips, randomResizedCrop, resizeAndCrop, type Size } from './cut';
 import { fingerprint } from './dataset';
-import { type ImageDecoder, imageDecoder } from './decode';
+import { type ImageDecoder, imageDecoder, readImage } from './decode';
 import type { ImageFolder } from './imageFolder';
 import { Limiter } from './limiter';
 
@@ -126,10 +126,13 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
       // Of the position, not of the batch: what one image draws, or that it is replaced, changes nothing for the others.
       const generator = iteration === null ? null : new Generator(Generator.seedFor(this.seed, 'augmentation', iteration, position));
       const flips = generator ? drawFlips(generator, this.#flips) : 0;
-      const square = await this.#decoding.run(() => {
+      const file = join(this.dataset.root, this.dataset.files[index]);
+      const square = await this.#decoding.run(async () => {
         signal.throwIfAborted();
-        return decode(join(this.dataset.root, this.dataset.files[index]), (size) => this.#cutOf(size, generator));
-      }).catch((error: unknown) => this.#skip(index, error));
+        // A disk that fails, or too many open files, must not look like damaged images.
+        const bytes = await readImage(file);
+        return decode(file, bytes, (size) => this.#cutOf(size, generator)).catch((error: unknown) => this.#skip(index, error));
+      });
       if (!square) continue;
       pixels.set(square, position * square.length);
       return { position, index, flips };

@@ -1,10 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
 import { DataError, requireKnownKeys } from '../errors';
+import { sizeOf } from '../tensor';
 import { cacheRoot, cachedFolder } from './cache';
-import { type DatasetSplits, type ImageDataset, imageDataset } from './dataset';
+import { chunksOf, mostInflation } from './chunks';
+import { type DatasetSplits, findBadLabel, type ImageDataset, imageDataset } from './dataset';
 import { type PinnedPackage, downloadPackage } from './download';
 import type { LoadOptions } from './options';
 
@@ -67,51 +67,91 @@ async function readSplits(name: string, folder: string, classes: readonly string
     const images = await readIdx(join(folder, FILES[split].images), 3);
     const labels = await readIdx(join(folder, FILES[split].labels), 1);
     const [count, height, width] = images.shape as [number, number, number];
-    if (labels.data.length !== count) {
-      const file = join(folder, FILES[split].labels);
-      throw new DataError(file, `${file} must have a label for each of ${count} images, but has ${labels.data.length}`);
-    }
-    const fields = { images: images.data, labels: Int32Array.from(labels.data), height, width, channels: 1, classes };
+    const { file, data } = labels;
+    if (data.length !== count) throw new DataError(file, `${file} must have a label for each of ${count} images, but has ${data.length}`);
+    const bad = findBadLabel(data, classes.length);
+    if (bad) throw new DataError(file, `the label at index ${bad.index} in ${file} must be in ${bad.range}, but is ${data[bad.index]}${bad.hint}`);
+    const fields = { images: images.data, labels: Int32Array.from(data), height, width, channels: 1, classes };
     return imageDataset({ name: `${name} ${split}`, ...fields });
   };
   return { train: await readSplit('train'), test: await readSplit('test') };
 }
 
+/** What an idx file has, and the path it was found at. */
+interface IdxFile {
+  file: string;
+  shape: number[];
+  data: Uint8Array;
+}
+
 /** Reads an idx file of unsigned bytes with `rank` dimensions; where `path` is missing, `path`.gz. */
-async function readIdx(path: string, rank: number): Promise<{ shape: number[]; data: Uint8Array }> {
-  const [file, bytes] = await readPlainOrGzip(path);
-  // Two zero bytes, the element type (8: unsigned byte), the rank; then the extents. All numbers are big-endian.
-  const magic = 0x0800 + rank;
-  const headerBytes = 4 + 4 * rank;
-  if (bytes.length < headerBytes) {
-    throw new DataError(file, `${file} must have a header of ${headerBytes} bytes, but has ${bytes.length} bytes`);
-  }
-  const found = bytes.readUInt32BE(0);
-  if (found !== magic) {
-    throw new DataError(file, `${file} must start with the magic number ${hex(magic)}, but starts with ${hex(found)}`);
-  }
-  const shape = Array.from({ length: rank }, (_, axis) => bytes.readUInt32BE(4 + 4 * axis));
-  const expected = headerBytes + shape.reduce((product, extent) => product * extent, 1);
-  if (bytes.length !== expected) {
-    throw new DataError(file, `${file} must have ${expected} bytes for shape ${shape.join('×')}, but has ${bytes.length}`);
-  }
-  return { shape, data: new Uint8Array(bytes.buffer, bytes.byteOffset + headerBytes, bytes.length - headerBytes) };
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16).padStart(8, '0')}`;
-}
-
-async function readPlainOrGzip(path: string): Promise<[file: string, bytes: Buffer]> {
-  const file = (await exists(path)) ? path : `${path}.gz`;
+async function readIdx(path: string, rank: number): Promise<IdxFile> {
+  const isPlain = await exists(path);
+  const file = isPlain ? path : `${path}.gz`;
   try {
-    const bytes = await readFile(file);
-    return [file, file === path ? bytes : await promisify(gunzip)(bytes)];
+    const { size } = await stat(file);
+    return await readElements({ file, size, isPlain }, rank);
   } catch (cause) {
+    if (cause instanceof DataError) throw cause;
     const { code, message } = cause as NodeJS.ErrnoException;
     const problem = code === 'ENOENT' ? `there is neither ${path} nor ${file}` : `${file} cannot be read: ${message}`;
     throw new DataError(file, problem, { cause });
   }
+}
+
+/** A file on the disk, of so many bytes. */
+interface IdxSource {
+  file: string;
+  size: number;
+  isPlain: boolean;
+}
+
+/** Sizes are compared before there is memory for the elements: a header may claim any number of them. */
+async function readElements({ file, size, isPlain }: IdxSource, rank: number): Promise<IdxFile> {
+  const headerBytes = 4 + 4 * rank;
+  let start = Buffer.alloc(0);
+  let shape: number[] | undefined;
+  let data = new Uint8Array(0);
+  let filled = 0;
+  for await (const chunk of chunksOf(file, !isPlain)) {
+    let elements = chunk;
+    if (!shape) {
+      start = Buffer.concat([start, chunk]);
+      if (start.length < headerBytes) continue;
+      shape = parseHeader(file, start, rank);
+      const bytes = headerBytes + sizeOf(shape);
+      if (isPlain && bytes !== size) throw wrongSize(file, shape, bytes, size);
+      if (bytes > size * mostInflation) throw wrongSize(file, shape, bytes, `at most ${size * mostInflation}`);
+      data = new Uint8Array(sizeOf(shape));
+      elements = start.subarray(headerBytes);
+    }
+    if (filled + elements.length > data.length) throw wrongSize(file, shape, headerBytes + data.length, 'more');
+    data.set(elements, filled);
+    filled += elements.length;
+  }
+  if (!shape) throw new DataError(file, `${file} must have a header of ${headerBytes} bytes, but has ${start.length} bytes`);
+  if (filled < data.length) throw wrongSize(file, shape, headerBytes + data.length, headerBytes + filled);
+  return { file, shape, data };
+}
+
+/** Two zero bytes, the element type (8: unsigned byte), the rank; then the extents. All numbers are big-endian. */
+function parseHeader(file: string, header: Buffer, rank: number): number[] {
+  const magic = 0x0800 + rank;
+  const found = header.readUInt32BE(0);
+  if (found !== magic) {
+    throw new DataError(file, `${file} must start with the magic number ${hex(magic)}, but starts with ${hex(found)}`);
+  }
+  const shape = Array.from({ length: rank }, (_, axis) => header.readUInt32BE(4 + 4 * axis));
+  if (shape.includes(0)) throw new DataError(file, `${file} must have no extent of 0, but has shape ${shape.join('×')}`);
+  return shape;
+}
+
+function wrongSize(file: string, shape: readonly number[], expected: number, has: number | string): DataError {
+  return new DataError(file, `${file} must have ${expected} bytes for shape ${shape.join('×')}, but has ${has}`);
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16).padStart(8, '0')}`;
 }
 
 async function exists(path: string): Promise<boolean> {

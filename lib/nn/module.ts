@@ -143,7 +143,7 @@ export abstract class Module {
   }
 
   /**
-   * Copies `dict` into the parameters and buffers.
+   * Copies `dict` into the parameters and buffers. PyTorch's counters of batches, `num_batches_tracked`, are passed over.
    * @throws {CheckpointError} when a name is missing or unknown, or a shape or dtype differs; all such names are
    *   listed, and nothing has been changed.
    * @throws {OptionError} for an option: there is none, such as a `strict`.
@@ -151,7 +151,8 @@ export abstract class Module {
   loadStateDict(dict: Readonly<Record<string, Tensor>>, ...extra: never[]): void {
     requireNoMore('loadStateDict', extra);
     const own = this.stateDict();
-    requireSameLayout('stateDict', dict, own);
+    const known = Object.entries(dict).filter(([name]) => !name.endsWith('num_batches_tracked'));
+    requireSameLayout('stateDict', Object.fromEntries(known), own);
     for (const [name, tensor] of Object.entries(own)) tensor.assign(dict[name]);
   }
 

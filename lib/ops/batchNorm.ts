@@ -51,7 +51,8 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
   requireAlike(['x', x], ['residual', residual]);
   if (residual) requireShape('residual', residual, x.shape);
   if (training && x.size <= channels) {
-    throw new ShapeError('x', `training needs more than one value a channel, but x has shape ${formatShape(x.shape)}`);
+    const hint = 'a loader with dropLast leaves out a last batch of one image';
+    throw new ShapeError('x', `training needs more than one value a channel, but x has shape ${formatShape(x.shape)}; ${hint}`);
   }
   return { ...options, training, relu, momentum, eps, residual };
 }

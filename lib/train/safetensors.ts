@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isRunning } from '../data/cache';
 import { CheckpointError, describe } from '../errors';
+import { widened } from '../hostArrays';
 import { type HostArray, type HostDType, type Shape, sizeOf } from '../tensor';
 
 /** A tensor as a file holds it. */
@@ -27,15 +28,22 @@ interface HeaderEntry {
 /** What a header says of one tensor, checked. */
 interface Placement {
   name: string;
-  dtype: HostDType;
+  code: Code;
   shape: Shape;
   start: number;
   end: number;
 }
 
 const codes: Record<HostDType, string> = { f32: 'F32', f64: 'F64', i32: 'I32', u8: 'U8' };
-const dtypes = new Map(Object.entries(codes).map(([dtype, code]) => [code, dtype as HostDType]));
-const arrayTypes = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
+
+/** The arrays of a file's elements, for each dtype of the format that can be read. */
+const arrayTypes = {
+  F64: Float64Array, F32: Float32Array, F16: Uint16Array, BF16: Uint16Array,
+  I64: BigInt64Array, I32: Int32Array, I16: Int16Array, I8: Int8Array,
+  U64: BigUint64Array, U32: Uint32Array, U16: Uint16Array, U8: Uint8Array, BOOL: Uint8Array,
+} as const;
+type Code = keyof typeof arrayTypes;
+type FileArray = HostArray | InstanceType<(typeof arrayTypes)[Code]>;
 
 const PARTIAL = /^\.(.+)\.(\d+)-[0-9a-f-]{36}\.partial$/;
 const LENGTH_BYTES = 8;
@@ -108,7 +116,7 @@ function encodeHeader(tensors: [string, StoredTensor][], metadata: Readonly<Reco
   return header;
 }
 
-function bytesOf(data: HostArray): Uint8Array {
+function bytesOf(data: FileArray): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
@@ -119,23 +127,27 @@ async function flushFolder(path: string): Promise<void> {
   await folder?.close();
 }
 
+/** The file may be intact, but holds what no tensor here can. */
+class UnsupportedContents extends Error {}
+
 /**
- * Reads a safetensors file, its header checked in full before any tensor is read.
- * @throws {CheckpointError} naming the file and what is wrong with it.
+ * Reads a safetensors file, its header checked in full before any tensor is read. F16 and BF16 become f32 with the same
+ * values; BOOL becomes u8, and other integers i32.
+ * @throws {CheckpointError} naming the file and what is wrong with it, or an integer that i32 cannot hold.
  */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  let file: FileHandle;
+  let file: FileHandle | undefined;
   try {
     file = await open(path);
-  } catch (cause) {
-    throw new CheckpointError(path, `cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
-  try {
     return await readFrom(file);
   } catch (cause) {
-    throw new CheckpointError(path, `${path} is not an intact safetensors file: ${(cause as Error).message}`, { cause });
+    const { message, code } = cause as NodeJS.ErrnoException;
+    // A code comes from the system, a RangeError where there is no memory.
+    const isUnreadable = code !== undefined || cause instanceof RangeError || cause instanceof UnsupportedContents;
+    const problem = isUnreadable ? `cannot read ${path}` : `${path} is not an intact safetensors file`;
+    throw new CheckpointError(path, `${problem}: ${message}`, { cause });
   } finally {
-    await file.close();
+    await file?.close();
   }
 }
 
@@ -149,12 +161,36 @@ async function readFrom(file: FileHandle): Promise<SafetensorsFile> {
   const header = parseHeader((await readBytes(file, LENGTH_BYTES, new Uint8Array(length))).toString());
   requireExactCover(header.placements, size - dataStart);
   const tensors = new Map<string, StoredTensor>();
-  for (const { name, dtype, shape, start } of header.placements) {
-    const data = new arrayTypes[dtype](sizeOf(shape));
-    await readBytes(file, dataStart + start, bytesOf(data));
-    tensors.set(name, { dtype, shape, data });
+  for (const { name, code, shape, start } of header.placements) {
+    const elements = new arrayTypes[code](sizeOf(shape));
+    await readBytes(file, dataStart + start, bytesOf(elements));
+    tensors.set(name, { shape, ...converted(name, code, elements) });
   }
   return { tensors, metadata: header.metadata };
+}
+
+/** As an array that tensors have. */
+function converted(name: string, code: Code, elements: FileArray): Pick<StoredTensor, 'dtype' | 'data'> {
+  if (elements instanceof Float32Array) return { dtype: 'f32', data: elements };
+  if (elements instanceof Float64Array) return { dtype: 'f64', data: elements };
+  if (elements instanceof Int32Array) return { dtype: 'i32', data: elements };
+  if (elements instanceof Uint8Array) return { dtype: 'u8', data: elements };
+  if (code === 'BF16') return { dtype: 'f32', data: widened(elements as Uint16Array) };
+  if (code === 'F16') return { dtype: 'f32', data: Float32Array.from(elements as Uint16Array, halfValue) };
+  const data = Int32Array.from(elements as ArrayLike<number | bigint>, Number);
+  // Loosely: one side may be a bigint.
+  const misfit = data.findIndex((value, index) => value != elements[index]);
+  if (misfit === -1) return { dtype: 'i32', data };
+  throw new UnsupportedContents(`tensor ${describe(name)} has the ${code} value ${elements[misfit]}, which i32 cannot hold`);
+}
+
+/** Of the bits of an IEEE half: sign, 5 bits of exponent, 10 of fraction. */
+function halfValue(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 /** Fills `bytes` from the file and returns them as a Buffer. */
@@ -188,16 +224,15 @@ function parseEntry(name: string, entry: unknown): Placement {
   const label = `tensor ${describe(name)}`;
   if (!isRecord(entry)) throw new Error(`${label} has no JSON object`);
   const { dtype: code, shape, data_offsets: offsets } = entry;
-  const dtype = dtypes.get(code as string);
-  if (!dtype) throw new Error(`${label} has dtype ${describe(code)}, not one of ${[...dtypes.keys()].join(', ')}`);
+  if (!isCode(code)) throw new UnsupportedContents(`${label} has dtype ${describe(code)}, not one of ${Object.keys(arrayTypes).join(', ')}`);
   if (!isExtents(shape)) throw new Error(`${label} has shape ${describe(shape)}, not integers of at least 0`);
   if (!isExtents(offsets) || offsets.length !== 2) throw new Error(`${label} has data_offsets ${describe(offsets)}, not [start, end]`);
   const [start, end] = offsets as [number, number];
-  const bytes = sizeOf(shape) * arrayTypes[dtype].BYTES_PER_ELEMENT;
+  const bytes = sizeOf(shape) * arrayTypes[code].BYTES_PER_ELEMENT;
   if (end - start !== bytes) {
-    throw new Error(`${label} of ${String(code)} ${describe(shape)} needs ${bytes} bytes, but data_offsets ${describe(offsets)} give ${end - start}`);
+    throw new Error(`${label} of ${code} ${describe(shape)} needs ${bytes} bytes, but data_offsets ${describe(offsets)} give ${end - start}`);
   }
-  return { name, dtype, shape, start, end };
+  return { name, code, shape, start, end };
 }
 
 /** The format leaves no gap: the tensors follow one another and end where the file does. */
@@ -211,6 +246,10 @@ function requireExactCover(placements: readonly Placement[], available: number):
     offset = end;
   }
   if (offset !== available) throw new Error(`${available - offset} bytes after the last tensor belong to no tensor`);
+}
+
+function isCode(value: unknown): value is Code {
+  return typeof value === 'string' && Object.hasOwn(arrayTypes, value);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -15,7 +15,8 @@ inline void check_labels(const Tensor& labels, std::int64_t classes) {
     if (values[i] >= 0 && values[i] < classes) continue;
     throw Error(ErrorCode::data, "labels",
                 "labels[" + std::to_string(i) + "] is " + std::to_string(values[i]) + ", but there are " +
-                    std::to_string(classes) + " classes: labels must lie in [0, " + std::to_string(classes - 1) + "]");
+                    std::to_string(classes) + " classes: labels count from 0 and must lie in [0, " +
+                    std::to_string(classes - 1) + "]");
   }
 }
 

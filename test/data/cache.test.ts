@@ -112,3 +112,11 @@ test('withPartialFolder removes its folder when the work succeeds or fails', asy
   await expect(withPartialFolder(root, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
   expect(await readdir(root)).toEqual([]);
 });
+
+test('a cache that cannot be written is named', async () => {
+  const file = join(root, 'file');
+  await writeFile(file, '');
+  const load = cachedFolder(file, 'data', () => Promise.resolve());
+  await expect(load).rejects.toMatchObject({ name: 'DataError', argument: 'cache' });
+  await expect(load).rejects.toThrow(`cannot write to the cache ${file}: `);
+});

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { link, mkdir, mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { PNG } from 'pngjs';
+import sharp from 'sharp';
 import { create } from 'tar';
 import {
   type Cifar100Options, type DatasetSplits, type ImageDataset, loadCifar10, loadCifar100, loadDataset,
@@ -67,9 +67,21 @@ describe('loadCifar10', () => {
     expect(train.labels.reduce((sum, label) => sum + label)).toBe(16);
   });
 
-  test('refuses a label that is no class', async () => {
+  test('names the file and the record of a label that is no class', async () => {
     await writeCifar10({ 5: record([10], 0) });
-    await expect(loadCifar10({ source: folder })).rejects.toThrow('in 0..9, but the one at index 20005 is 10');
+    const file = join(folder, 'data_batch_3.bin');
+    await expect(loadCifar10({ source: folder })).rejects.toMatchObject({
+      name: 'DataError', argument: file, message: `the label of record 5 in ${file} must be in 0..9, but is 10`,
+    });
+  });
+
+  test.each([['Python', 'data_batch_1'], ['MATLAB', 'data_batch_1.mat']])('tells the %s version from the binary one', async (version, name) => {
+    await writeFile(join(folder, name), 'pickled');
+    const problem = `has no file data_batch_1.bin: this is the ${version} version of CIFAR-10, but the binary version is wanted`;
+    await expect(loadCifar10({ source: folder })).rejects.toThrow(`${folder} ${problem}`);
+    const source = join(root, 'cifar-10-python.tar.gz');
+    await create({ file: source, gzip: true, cwd: root }, ['binaries']);
+    await expect(loadCifar10({ source, cache: join(root, 'cache') })).rejects.toThrow(`${source} ${problem}`);
   });
 
   test.each([30_729_999, 30_730_001])('refuses a file of %d bytes', async (bytes) => {
@@ -143,26 +155,32 @@ describe('loadCifar100', () => {
 describe('recordsFromPng', () => {
   const labels = [3, 8];
   const picture = (height: number) => {
-    const png = new PNG({ width: PIXELS, height });
-    for (let row = 0; row < height; row++) {
-      for (let pixel = 0; pixel < PIXELS; pixel++) {
-        const rgba = [0, 1, 2].map((channel) => pixelOf(row, channel, pixel));
-        png.data.set([...rgba, 255], 4 * (row * PIXELS + pixel));
-      }
-    }
-    return PNG.sync.write(png, { colorType: 2 });
+    const byteAt = (index: number) => pixelOf(Math.floor(index / (3 * PIXELS)), index % 3, Math.floor(index / 3) % PIXELS);
+    const pixels = Uint8Array.from({ length: height * PIXELS * 3 }, (_, index) => byteAt(index));
+    return sharp(pixels, { raw: { width: PIXELS, height, channels: 3 } }).png().toBuffer();
   };
 
   test('makes one record of every row', async () => {
-    const records = await recordsFromPng('batch.png', picture(2), labels);
+    const records = await recordsFromPng('batch.png', await picture(2), labels);
     expect(Buffer.from(records)).toEqual(Buffer.concat([record([3], 0), record([8], 1)]));
   });
 
-  test('refuses a picture of another size and one cut short', async () => {
-    await expect(recordsFromPng('batch.png', picture(3), labels)).rejects.toThrow('must have 1024×2 pixels, but has 1024×3');
-    const whole = picture(2);
-    const half = recordsFromPng('batch.png', whole.subarray(0, whole.length >> 1), labels);
-    await expect(half).rejects.toThrow(DataError);
-    await expect(half).rejects.toThrow('batch.png is no intact PNG');
+  test.each([1, 3])('refuses a picture of %d rows', async (height) => {
+    const load = recordsFromPng('batch.png', await picture(height), labels);
+    await expect(load).rejects.toThrow(DataError);
+    await expect(load).rejects.toThrow(height < 2 ? 'must have 1024×2×3 pixels, but has 1024×1×3' : 'no intact PNG of at most 2048 pixels');
+  });
+
+  // A second error, after the first, once ended the process.
+  test('refuses a damaged picture, unless what is damaged says nothing of the pixels', async () => {
+    const whole = await picture(2);
+    const expected = await recordsFromPng('batch.png', whole, labels);
+    for (let at = 0; at < whole.length; at += 100) {
+      const damaged = Buffer.from(whole);
+      damaged[at] ^= 0xff;
+      const found = await recordsFromPng('batch.png', damaged, labels).catch((reason: unknown) => reason);
+      if (!(found instanceof DataError)) expect(found).toEqual(expected);
+    }
+    await expect(recordsFromPng('batch.png', whole.subarray(0, whole.length >> 1), labels)).rejects.toThrow('batch.png is no intact PNG');
   });
 });

@@ -1,5 +1,5 @@
 import { DataError, OptionError, ShapeError } from '../../lib/errors';
-import { imageDataset, subset } from '../../lib/data';
+import { imageDataset, loadDataset, subset } from '../../lib/data';
 
 const fields = {
   name: 'tiny',
@@ -10,6 +10,12 @@ const fields = {
   channels: 1,
   classes: ['a', 'b'],
 };
+
+test.each(['folder', 'fashion-mnist'] as const)('loadDataset refuses a cache for %s, which downloads nothing', async (name) => {
+  const load = loadDataset(name, { source: __dirname, cache: 'elsewhere' });
+  await expect(load).rejects.toThrow(OptionError);
+  await expect(load).rejects.toThrow('has no option "cache"');
+});
 
 describe('imageDataset', () => {
   test('counts the labels and shares the arrays', () => {

@@ -1,19 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import { central, resizeAndCrop, type Size } from '../../lib/data/cut';
-import { imageDecoder } from '../../lib/data/decode';
+import { imageDecoder, readImage } from '../../lib/data/decode';
 import { DataError } from '../../lib/errors';
-import { png, put } from './images';
-
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'spherenet-test-'));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true });
-});
+import { png } from './images';
 
 const [width, height] = [12, 8];
 const wholeImage = (size: Size) => ({ region: null, size, crop: null });
@@ -31,7 +21,7 @@ function halves(left: number[], right: number[]): Sharp {
 /** The colours of the left and the right half of a file, as it is decoded. */
 async function decodedHalves(bytes: Uint8Array): Promise<number[][]> {
   const decode = await imageDecoder();
-  const pixels = await decode(await put(folder, 'image', bytes), wholeImage);
+  const pixels = await decode('image', bytes, wholeImage);
   expect(pixels).toHaveLength(width * height * 3);
   return [2, width - 3].map((column) => [...pixels.subarray(3 * column, 3 * column + 3)]);
 }
@@ -79,7 +69,7 @@ test.each([
   const bytes = await sharp(pixels, { raw: { width, height, channels: 3 } }).withMetadata({ orientation }).png().toBuffer();
   const sizes: Size[] = [];
   const decode = await imageDecoder();
-  const decoded = await decode(await put(folder, 'turned', bytes), (size) => {
+  const decoded = await decode('turned', bytes, (size) => {
     sizes.push(size);
     return wholeImage(size);
   });
@@ -104,11 +94,11 @@ describe('a cut', () => {
   }
 
   test('after resizing has the pixels of a bilinear reduction', async () => {
-    const file = await put(folder, 'waves', await png(source, 80, 60));
+    const file = await png(source, 80, 60);
     const decode = await imageDecoder();
     const cut = resizeAndCrop(from, 40, 32, central);
     expect(cut).toEqual({ region: null, size: to, crop: { top: 4, left: 10, height: 32, width: 32 } });
-    const found = await decode(file, () => cut);
+    const found = await decode('waves', file, () => cut);
     const rows = Array.from({ length: 32 }, (_, row) => weights(row + 4, 40, 60));
     const columns = Array.from({ length: 32 }, (_, column) => weights(column + 10, 53, 80));
     const errors = Array.from(found, (value, i) => {
@@ -123,10 +113,10 @@ describe('a cut', () => {
   });
 
   test('before resizing has the pixels of its region', async () => {
-    const file = await put(folder, 'waves', await png(source, 80, 60));
+    const file = await png(source, 80, 60);
     const region = { top: 7, left: 11, height: 20, width: 30 };
     const decode = await imageDecoder();
-    const found = await decode(file, () => ({ region, size: { height: 20, width: 30 }, crop: null }));
+    const found = await decode('waves', file, () => ({ region, size: { height: 20, width: 30 }, crop: null }));
     const expected = Array.from({ length: 20 }, (_, row) => [...source.subarray(((row + 7) * 80 + 11) * 3, ((row + 7) * 80 + 41) * 3)]);
     expect([...found]).toEqual(expected.flat());
   });
@@ -142,17 +132,25 @@ describe('a damaged file is named', () => {
     ['empty', () => Promise.resolve(Buffer.alloc(0))],
     ['of text', () => Promise.resolve(Buffer.from('<html>Not Found</html>'))],
   ])('%s', async (_, bytes) => {
-    const file = await put(folder, 'damaged.jpg', await bytes());
     const decode = await imageDecoder();
-    const error = await decode(file, wholeImage).catch((reason: unknown) => reason);
+    const error = await decode('damaged.jpg', await bytes(), wholeImage).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(DataError);
-    expect(error).toMatchObject({ argument: file });
-    expect((error as Error).message).toMatch(new RegExp(`^${file} cannot be decoded: [^\\n]+$`));
+    expect(error).toMatchObject({ argument: 'damaged.jpg' });
+    expect((error as Error).message).toMatch(/^damaged.jpg cannot be decoded: [^\n]+$/);
+  });
+
+  test('that claims more pixels than a photograph has', async () => {
+    const decode = await imageDecoder();
+    const bytes = await image().png().toBuffer();
+    bytes.writeUInt32BE(16_000, 16);
+    bytes.writeUInt32BE(16_000, 20);
+    bytes.writeUInt32BE(crc32(bytes.subarray(12, 29)), 29);
+    await expect(decode('huge.png', bytes, wholeImage)).rejects.toThrow('huge.png cannot be decoded: Input image exceeds pixel limit');
   });
 
   test('that is not there', async () => {
-    const decode = await imageDecoder();
-    await expect(decode(join(folder, 'none.png'), wholeImage)).rejects.toThrow(/none.png cannot be decoded: ENOENT/);
+    await expect(readImage('none.png')).rejects.toThrow(DataError);
+    await expect(readImage('none.png')).rejects.toThrow('none.png cannot be read: ENOENT');
   });
 
   function half(bytes: Buffer): Buffer {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { create } from 'tar';
 import { cachedFolder } from '../../lib/data/cache';
 import { downloadArchive, downloadPackage, extractFiles } from '../../lib/data/download';
@@ -144,26 +145,43 @@ describe('downloadPackage', () => {
 
 describe('downloadArchive', () => {
   const url = () => `${address}/tiny-data/-/tiny-data-1.0.0.tgz`;
+  const noiseFile = new Map([['noise.bin', noise.length]]);
 
   test('leaves the wanted files only, and tells its progress', async () => {
     serve(archive);
     const progress = jest.fn();
-    await downloadArchive(url(), ['noise.bin'], join(root, 'out'), progress);
+    await downloadArchive(url(), noiseFile, join(root, 'out'), { onProgress: progress });
     expect(await readdir(join(root, 'out'))).toEqual(['noise.bin']);
     expect(progress).toHaveBeenLastCalledWith(archive.length, archive.length);
   });
 
   test('names the address when the server has no such file or breaks off', async () => {
     serve(archive, undefined, archive.length >> 1);
-    const missing = downloadArchive(`${address}/missing.tar.gz`, ['noise.bin'], join(root, 'out'));
+    const missing = downloadArchive(`${address}/missing.tar.gz`, noiseFile, join(root, 'out'));
     await expect(missing).rejects.toThrow(DataError);
     await expect(missing).rejects.toThrow(`${address}/missing.tar.gz cannot be fetched: the server answered 404`);
-    await expect(downloadArchive(url(), ['noise.bin'], join(root, 'out'))).rejects.toThrow(`${url()} cannot be fetched`);
+    await expect(downloadArchive(url(), noiseFile, join(root, 'out'))).rejects.toThrow(`${url()} cannot be fetched`);
+  });
+
+  test.each(['an answer', 'more bytes'])('gives up a server from which no %s comes', async (what) => {
+    answer = (_, response) => {
+      if (what === 'more bytes') response.write(archive.subarray(0, 1000));
+    };
+    const download = downloadArchive(url(), noiseFile, join(root, 'out'), { stall: 300 });
+    await expect(download).rejects.toThrow(DataError);
+    await expect(download).rejects.toThrow(/cannot be fetched: no (answer|byte) came for 0.3 s/);
+  });
+
+  test('ends early with a download that is larger than the archive can be', async () => {
+    serve(archive);
+    const download = downloadArchive(url(), new Map([['noise.bin', 1000]]), join(root, 'out'));
+    await expect(download).rejects.toThrow(`${url()} cannot be fetched: it has more than 8000 bytes`);
   });
 });
 
 describe('extractFiles', () => {
-  const extract = (wanted: string[]) => extractFiles(join(root, 'tiny.tgz'), wanted, join(root, 'out'), 'the origin');
+  const extract = (wanted: string[], most = noise.length, hints?: Map<string, string>) =>
+    extractFiles(join(root, 'tiny.tgz'), new Map(wanted.map((name) => [name, most])), join(root, 'out'), 'the origin', hints);
 
   test('names a file that is missing', async () => {
     await expect(extract(['labels.json', 'other.json'])).rejects.toThrow(DataError);
@@ -179,5 +197,26 @@ describe('extractFiles', () => {
     await expect(extract(['noise.bin'])).rejects.toThrow(DataError);
     await writeFile(join(root, 'tiny.tgz'), 'a page that says sorry');
     await expect(extract(['noise.bin'])).rejects.toThrow('the origin is no intact tar archive');
+  });
+
+  test('says what another file means', async () => {
+    await expect(extract(['other.json'], noise.length, new Map([['package.json', 'this is a package']]))).rejects.toThrow('no file other.json: this is a package');
+  });
+
+  test('refuses a file that is larger than it can be, before it is written', async () => {
+    const tooLarge = extract(['noise.bin'], noise.length - 1);
+    await expect(tooLarge).rejects.toThrow(DataError);
+    await expect(tooLarge).rejects.toThrow(`noise.bin in the origin must have at most ${noise.length - 1} bytes, but has ${noise.length}`);
+    expect(await readdir(join(root, 'out'))).toEqual([]);
+  });
+
+  test.each<[string, (tar: Buffer) => Buffer, RegExp]>([
+    ['beside the wanted files', () => archive, /it unpacks to more than 800 bytes/],
+    ['behind its end', (tar) => gzipSync(Buffer.concat([tar, Buffer.alloc(1 << 26)])), /it unpacks to more than 10240000 bytes/],
+    ['that is compressed twice', (tar) => gzipSync(gzipSync(tar)), /decompression ratio/],
+  ])('ends early with an archive that has too much %s', async (where, make, problem) => {
+    await writeFile(join(root, 'tiny.tgz'), make(gunzipSync(archive)));
+    const most = where === 'beside the wanted files' ? 100 : noise.length;
+    await expect(extract([most === 100 ? 'labels.json' : 'noise.bin'], most)).rejects.toThrow(problem);
   });
 });

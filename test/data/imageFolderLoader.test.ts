@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import fs, { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -193,6 +193,16 @@ describe('damaged images', () => {
     const single: number[] = [];
     for await (const { indices } of loaderOf({ batchSize: 1 }, broken)) single.push(...indices);
     expect(single).toEqual(rest);
+  });
+
+  test('are not files that cannot be read: these are never skipped', async () => {
+    const skipping = await loaded({ onError: 'skip' });
+    const missing = { ...skipping, files: ['a/none.png', ...skipping.files.slice(1)] };
+    await expect(loaderOf({ shuffle: false }, missing).batch(0)).rejects.toThrow(/a\/none.png cannot be read: ENOENT/);
+    const full = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+    const read = jest.spyOn(fs, 'readFile').mockRejectedValue(full);
+    await expect(loaderOf({ shuffle: false }, skipping).batch(0)).rejects.toThrow(/00.png cannot be read: EMFILE/);
+    read.mockRestore();
   });
 
   test('that are all there is are an error also when skipped', async () => {

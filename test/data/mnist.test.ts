@@ -58,9 +58,24 @@ test.each([
   await expect(load()).rejects.toThrow(`${join(folder, name)} ${problem}`);
 });
 
-test('refuses a label that is no class', async () => {
-  await write('train-labels-idx1-ubyte', idx(0x801, [3], [9, 10, 4]));
-  await expect(load()).rejects.toThrow('in 0..9, but the one at index 1 is 10');
+test('names the file and the place of a label that is no class', async () => {
+  const file = join(folder, 'train-labels-idx1-ubyte');
+  await write('train-labels-idx1-ubyte', idx(0x801, [3], [9, 12, 4]));
+  await expect(load()).rejects.toThrow(`the label at index 1 in ${file} must be in 0..9, but is 12`);
+  await write('train-labels-idx1-ubyte', idx(0x801, [3], [1, 10, 4]));
+  await expect(load()).rejects.toMatchObject({ name: 'DataError', argument: file });
+  await expect(load()).rejects.toThrow('but is 10; labels count from 0, but these run from 1 to 10');
+});
+
+test.each<[string, Buffer, string]>([
+  ['more elements than its shape has', gzipSync(idx(0x803, [1, 2, 3], [9, 8, 7, 6, 5, 4, 3])), 'must have 22 bytes for shape 1×2×3, but has more'],
+  ['fewer elements', gzipSync(idx(0x803, [1, 2, 3], [9, 8, 7])), 'must have 22 bytes for shape 1×2×3, but has 19'],
+  ['no elements', gzipSync(idx(0x803, [1, 0, 3], [])), 'must have no extent of 0, but has shape 1×0×3'],
+  ['a header that claims what no such file can hold', gzipSync(idx(0x803, [2 ** 32 - 1, 2 ** 32 - 1, 2 ** 32 - 1], [1])), 'but has at most'],
+])('refuses a gzip file with %s', async (_, bytes, problem) => {
+  await write('t10k-images-idx3-ubyte.gz', bytes);
+  await expect(load()).rejects.toThrow(DataError);
+  await expect(load()).rejects.toThrow(problem);
 });
 
 test('names a missing file and a gzip file cut short', async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PNG } from 'pngjs';
+import { OptionError } from '../../lib/errors';
 import type { ModelOptions } from '../../lib/models';
 import { modelConfig } from '../../lib/models/registry';
 import { type ComputedExperiment, presetNames, type TrainedExperiment } from '../../lib/paper/experiment';
@@ -12,6 +12,7 @@ import { checkpointOf, runFolder } from '../../lib/paper/results';
 import { type PaperOptions, runPaper } from '../../lib/paper/run';
 import type { AngularOperator } from '../../lib/ops';
 import { angularValue } from '../support/angular';
+import { readPng } from '../support/png';
 import { toyImages } from '../support/toyImages';
 
 let folder: string;
@@ -106,8 +107,17 @@ test('fig6 makes a folder of images where there is none, and reports errors', as
   expect(report).toContain(`| ${(100 - 100 * last!).toFixed(2)} |`);
   expect(report).toContain('images of CIFAR-10 as PNG files');
   expect((await readdir(join(folder, 'images', 'val', 'dark'))).length + (await readdir(join(folder, 'images', 'val', 'light'))).length).toBe(20);
-  const { data: pixels } = PNG.sync.read(await readFile(join(folder, 'images', 'train', 'light', '000001.png')));
+  const { data: pixels } = await readPng(await readFile(join(folder, 'images', 'train', 'light', '000001.png')));
   expect([...pixels.subarray(0, 8)]).toEqual([0, 1].flatMap((pixel) => [...new Array<number>(3).fill(data.train.images[64 + pixel]), 255]));
+});
+
+test('fig6 makes its folder again when it goes on: of the source, and with the options, that are named now', async () => {
+  const { makeData } = (requireExperiment('fig6') as TrainedExperiment).presets.mini;
+  const first = await makeData!(() => Promise.resolve(data), folder);
+  const others = { train: toyImages('others', 30), test: data.test };
+  const second = await makeData!(() => Promise.resolve(others), folder);
+  expect([first.train.count, second.train.count]).toEqual([128, 30]);
+  await expect(makeData!(() => Promise.reject(new OptionError('imageSize', 'no such option')), folder)).rejects.toThrow('no such option');
 });
 
 test('fig4 reads the k of the first layer of each stage from the checkpoint', async () => {

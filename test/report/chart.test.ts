@@ -1,6 +1,6 @@
 import { barChart, histogram, lineChart, panels, svgToPng, type LineChartOptions, type Point } from '../../lib/report';
 import { OptionError, ShapeError } from '../../lib/errors';
-import { PNG } from 'pngjs';
+import { readPng } from '../support/png';
 
 const curve = (length: number, f: (i: number) => number): Point[] => Array.from({ length }, (_, i) => [i * 100, f(i)]);
 
@@ -36,7 +36,7 @@ function size(svg: string): [width: number, height: number] {
 /** The pixels from the left, top, right and bottom edge to the nearest ink. */
 async function margins(svg: string): Promise<number[]> {
   const [width] = size(svg);
-  const png = PNG.sync.read(await svgToPng(svg, { width: Math.round(width) }));
+  const png = await readPng(await svgToPng(svg, { width: Math.round(width) }));
   let [left, top, right, bottom] = [png.width, png.height, png.width, png.height];
   for (let y = 0; y < png.height; y++) {
     for (let x = 0; x < png.width; x++) {

@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PNG } from 'pngjs';
 import { lineChart, saveChart, svgToPng } from '../../lib/report';
 import { textMeasurer } from '../../lib/report/image';
 import { DataError, OptionError } from '../../lib/errors';
+import { type Picture, readPng } from '../support/png';
 
 let svg: string;
 beforeAll(async () => {
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 /** Pixels darker than mid-grey in a rectangle. */
-function darkPixels(png: PNG, [left, top, right, bottom]: [number, number, number, number]): number {
+function darkPixels(png: Picture, [left, top, right, bottom]: [number, number, number, number]): number {
   let dark = 0;
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++) {
@@ -35,26 +35,26 @@ describe('svgToPng', () => {
     const [, width, height] = /width="([\d.]+)" height="([\d.]+)"/.exec(svg)!;
     const data = await svgToPng(svg);
     expect([...data.subarray(0, 8)]).toEqual([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-    const png = PNG.sync.read(data);
+    const png = await readPng(data);
     expect(Math.abs(png.width - 2 * Number(width))).toBeLessThanOrEqual(1);
     expect(Math.abs(png.height - 2 * Number(height))).toBeLessThanOrEqual(1);
-    const wide = PNG.sync.read(await svgToPng(svg, { width: 1000 }));
+    const wide = await readPng(await svgToPng(svg, { width: 1000 }));
     expect(wide.width).toBe(1000);
     expect(wide.height / wide.width).toBeCloseTo(Number(height) / Number(width), 2);
   });
 
   test('draws the text, on an opaque white ground', async () => {
-    const png = PNG.sync.read(await svgToPng(svg));
+    const png = await readPng(await svgToPng(svg));
     expect([...png.data.subarray(0, 4)]).toEqual([255, 255, 255, 255]);
     // The title is 14 px high, below a padding of 16 px, all doubled.
     const title = darkPixels(png, [0, 28, png.width, 66]);
     expect(title).toBeGreaterThan(400);
-    const untitled = PNG.sync.read(await svgToPng(svg.replaceAll('A title of some length', '')));
+    const untitled = await readPng(await svgToPng(svg.replaceAll('A title of some length', '')));
     expect(darkPixels(untitled, [0, 28, untitled.width, 66])).toBe(0);
   });
 
   test('falls back to DejaVu Sans for any other family', async () => {
-    const foreign = PNG.sync.read(await svgToPng(svg.replaceAll('DejaVu Sans, sans-serif', 'No Such Font')));
+    const foreign = await readPng(await svgToPng(svg.replaceAll('DejaVu Sans, sans-serif', 'No Such Font')));
     expect(darkPixels(foreign, [0, 28, foreign.width, 66])).toBeGreaterThan(400);
   });
 
@@ -85,7 +85,7 @@ describe('saveChart', () => {
     await saveChart('<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>', base);
     await saveChart(svg, base);
     expect(await readFile(`${base}.svg`, 'utf8')).toBe(svg);
-    expect(PNG.sync.read(await readFile(`${base}.png`)).width).toBeGreaterThan(600);
+    expect((await readPng(await readFile(`${base}.png`))).width).toBeGreaterThan(600);
     expect((await readdir(join(folder, 'a', 'b'))).sort()).toEqual(['loss.png', 'loss.svg']);
   });
 

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CheckpointError } from '../../lib/errors';
+import { BatchNorm2d } from '../../lib/nn';
+import { tensor } from '../../lib/tensor';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../../lib/train/safetensors';
 import { compileLibrary } from './compiled';
 
@@ -106,13 +108,69 @@ const entry = (start: number, end: number, shape: unknown = [(end - start) / 4],
   data_offsets: [start, end],
 });
 
+describe('files of PyTorch', () => {
+  /** One tensor of these bytes, beside one of f32. */
+  const read = async (dtype: string, shape: number[], values: ArrayBufferView) => {
+    const bytes = Buffer.from(values.buffer);
+    const json = Buffer.from(JSON.stringify({
+      __metadata__: { format: 'pt' },
+      extra: { dtype, shape, data_offsets: [0, bytes.length] },
+      weight: { dtype: 'F32', shape: [1], data_offsets: [bytes.length, bytes.length + 4] },
+    }));
+    const prefix = Buffer.alloc(8);
+    prefix.writeBigUInt64LE(BigInt(json.length));
+    await writeFile(path, Buffer.concat([prefix, json, bytes, Buffer.from(Float32Array.of(0.5).buffer)]));
+    const { tensors: found } = await readSafetensors(path);
+    expect(found.get('weight')!.data).toEqual(Float32Array.of(0.5));
+    return found.get('extra');
+  };
+
+  test.each<[string, ArrayBufferView, string, number[]]>([
+    ['F16', Uint16Array.of(0x3c00, 0xc500, 0x7bff, 0x0001, 0x8000, 0x03ff, 0xfc00, 0x3555), 'f32',
+      [1, -5, 65504, 2 ** -24, -0, 1023 * 2 ** -24, -Infinity, 1365 * 2 ** -12]],
+    ['BF16', Uint16Array.of(0x3f80, 0xc0a0, 0x7f7f, 0x0001), 'f32', [1, -5, 255 * 2 ** 120, 2 ** -133]],
+    ['I64', BigInt64Array.of(7n, -(2n ** 31n), 2n ** 31n - 1n), 'i32', [7, -(2 ** 31), 2 ** 31 - 1]],
+    ['U64', BigUint64Array.of(3n), 'i32', [3]],
+    ['U32', Uint32Array.of(2 ** 31 - 1), 'i32', [2 ** 31 - 1]],
+    ['U16', Uint16Array.of(65535), 'i32', [65535]],
+    ['I16', Int16Array.of(-32768), 'i32', [-32768]],
+    ['I8', Int8Array.of(-128), 'i32', [-128]],
+    ['BOOL', Uint8Array.of(1, 0), 'u8', [1, 0]],
+  ])('%s is read with its values', async (code, values, dtype, expected) => {
+    const found = await read(code, [expected.length], values);
+    expect(found).toMatchObject({ dtype, shape: [expected.length] });
+    expect([...found!.data]).toEqual(expected);
+  });
+
+  test('a NaN of 16 bits stays one', async () => {
+    expect([...(await read('F16', [2], Uint16Array.of(0x7e00, 0xfc01)))!.data]).toEqual([NaN, NaN]);
+  });
+
+  test.each<[string, ArrayBufferView, string]>([
+    ['I64', BigInt64Array.of(1n, -(2n ** 31n) - 1n), '-2147483649'],
+    ['I64', BigInt64Array.of(2n ** 53n + 1n), '9007199254740993'],
+    ['U32', Uint32Array.of(2 ** 31), '2147483648'],
+  ])('an %s that i32 cannot hold is no damage, but an error', async (code, values, shown) => {
+    const error = await failure(read(code, [values.byteLength / (code === 'U32' ? 4 : 8)], values));
+    expect(error.message).toBe(`cannot read ${path}: tensor "extra" has the ${code} value ${shown}, which i32 cannot hold`);
+  });
+
+  test('the counters of BatchNorm are passed over', () => {
+    using layer = new BatchNorm2d({ channels: 2 });
+    using counter = tensor(Int32Array.of(9), []);
+    const state = { ...layer.stateDict(), num_batches_tracked: counter };
+    expect(() => { layer.loadStateDict(state); }).not.toThrow();
+    expect(() => { layer.loadStateDict({ ...state, batches: counter }); }).toThrow('unexpected: batches');
+  });
+});
+
 describe('damaged files are rejected by name and reason', () => {
   test.each<[string, unknown, number, RegExp]>([
     ['a header that is no JSON', '{"a":', 0, /header is no JSON/],
     ['a header that is no object', '[1]', 0, /header is no JSON object/],
     ['metadata that are no strings', { __metadata__: { a: 1 } }, 0, /__metadata__ must map names to strings/],
     ['an entry that is no object', { a: 3 }, 0, /tensor "a" has no JSON object/],
-    ['an unknown dtype', { a: entry(0, 4, [2], 'BF16') }, 4, /tensor "a" has dtype "BF16", not one of F32, F64, I32, U8/],
+    ['an unknown dtype', { a: entry(0, 4, [4], 'F8_E5M2') }, 4, /^cannot read .* tensor "a" has dtype "F8_E5M2", not one of F64, F32, F16, BF16, I64/],
     ['a missing shape', { a: { dtype: 'F32', data_offsets: [0, 4] } }, 4, /tensor "a" has shape undefined/],
     ['a negative extent', { a: entry(0, 4, [-1]) }, 4, /tensor "a" has shape \[-1\]/],
     ['a broken extent', { a: entry(0, 4, [0.5]) }, 4, /tensor "a" has shape \[0.5\]/],
@@ -155,7 +213,7 @@ describe('damaged files are rejected by name and reason', () => {
 
   test('a missing file, a folder', async () => {
     expect((await failure(readSafetensors(path))).message).toMatch(/cannot read .*state.safetensors: ENOENT/);
-    await failure(readSafetensors(folder));
+    expect((await failure(readSafetensors(folder))).message).toMatch(/cannot read .*: EISDIR/);
   });
 });
 

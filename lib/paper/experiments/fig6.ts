@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PNG } from 'pngjs';
 import { type DatasetName, type DatasetSplits, type ImageDataset, loadImageFolder } from '../../data';
 import { isFolder } from '../../data/dataset';
+import { loadSharp } from '../../data/decode';
 import { DataError } from '../../errors';
 import type { Cell, TrainedExperiment } from '../experiment';
 import { operators, softmax } from '../operators';
@@ -29,17 +28,16 @@ function cellsOf(batchSize: number): Cell[] {
 const images = { train: 4000, test: 1000 };
 const imageSize = 64;
 
-/** Writes the first images of CIFAR-10 as PNG files by class, in ImageNet's layout, and opens that folder. */
+/**
+ * Writes the first images of CIFAR-10 as PNG files by class, in ImageNet's layout, and opens that folder. A run that goes on
+ * writes them again: the user may have named another source.
+ */
 async function makeFolder(load: (name: DatasetName) => Promise<DatasetSplits>, output: string): Promise<DatasetSplits> {
+  const { train, test } = await load('cifar10');
   const source = join(output, 'images');
-  if (!existsSync(source)) {
-    const { train, test } = await load('cifar10');
-    const partial = `${source}.partial`;
-    await rm(partial, { recursive: true, force: true });
-    await writeSplit(inMemory(train), images.train, join(partial, 'train'));
-    await writeSplit(inMemory(test), images.test, join(partial, 'val'));
-    await rename(partial, source);
-  }
+  await rm(source, { recursive: true, force: true });
+  await writeSplit(inMemory(train), images.train, join(source, 'train'));
+  await writeSplit(inMemory(test), images.test, join(source, 'val'));
   return loadImageFolder({ source, imageSize });
 }
 
@@ -49,16 +47,12 @@ function inMemory(dataset: DatasetSplits['train']): ImageDataset {
 }
 
 async function writeSplit({ images: pixels, labels, classes, width, height, channels, count }: ImageDataset, most: number, folder: string) {
+  const sharp = await loadSharp();
   for (const name of classes) await mkdir(join(folder, name), { recursive: true });
+  const bytes = height * width * channels;
   for (let index = 0; index < Math.min(count, most); index++) {
-    const png = new PNG({ width, height });
-    for (let pixel = 0; pixel < width * height; pixel++) {
-      for (let channel = 0; channel < 3; channel++) {
-        png.data[4 * pixel + channel] = pixels[(index * width * height + pixel) * channels + Math.min(channel, channels - 1)];
-      }
-      png.data[4 * pixel + 3] = 255;
-    }
-    await writeFile(join(folder, classes[labels[index]], `${String(index).padStart(6, '0')}.png`), PNG.sync.write(png));
+    const image = sharp(pixels.subarray(index * bytes, (index + 1) * bytes), { raw: { width, height, channels: channels as 1 | 3 } });
+    await image.toColourspace('srgb').png().toFile(join(folder, classes[labels[index]], `${String(index).padStart(6, '0')}.png`));
   }
 }
 
