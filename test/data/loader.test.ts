@@ -324,7 +324,8 @@ describe("the buffers of a data set are the user's", () => {
 
   test('a buffer that shrinks', async () => {
     const buffer = resizable();
-    const loader = loaderOf({ batchSize: count, prefetch: 0, mean: 0, std: 1 }, imageDataset({ ...fields, images: pixels(buffer), labels: labels() }));
+    const dataset = imageDataset({ ...fields, images: pixels(buffer), labels: labels() });
+    const loader = loaderOf({ batchSize: count, prefetch: 0, mean: 0, std: 1 }, dataset);
     const batch = loader.batch(0);
     buffer.resize(0);
     expect(new Set((await batch).images.data())).toEqual(new Set([200]));

@@ -56,7 +56,9 @@ function membersOf(type: ts.TypeNode): Argument[] {
   });
 }
 
-const errorClasses = { shape: ShapeError, dtype: DTypeError, device: DeviceError, option: OptionError, data: DataError, disposed: DisposedError };
+const errorClasses = {
+  shape: ShapeError, dtype: DTypeError, device: DeviceError, option: OptionError, data: DataError, disposed: DisposedError,
+};
 
 /** How a C++ type reads in the typings. */
 const typeNames: Record<string, string> = {
