@@ -136,7 +136,7 @@ describe('what is no data set', () => {
 test.each<[string, object, RegExp]>([
   ['source', { source: undefined }, /source must be the path of a folder/],
   ['imageSize', { imageSize: 0 }, /imageSize must be an integer at least 1/],
-  ['resize', { imageSize: 64, resize: 63 }, /resize must be an integer at least 64, but got 63/],
+  ['resize', { imageSize: 64, resize: 63 }, /resize must be an integer at least 64 and at most 16384, but got 63/],
   ['testShare', { testShare: 1 }, /testShare must be a finite number greater than 0 and less than 1/],
   ['splitSeed', { splitSeed: -1 }, /splitSeed must be an integer/],
   ['onError', { onError: 'warn' }, /onError must be one of "throw", "skip", but got "warn"/],
