@@ -30,7 +30,7 @@ export function cacheRoot(option?: string): string {
 export async function cachedFolder(root: string, name: string, fill: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(root, name);
   if (await isWhole(folder)) return folder;
-  await mkdir(root, { recursive: true });
+  await makeFolder(root, root);
   const lock = await FolderLock.wait(root);
   try {
     if (!(await isWhole(folder))) await replaceFolder(root, folder, fill);
@@ -59,15 +59,20 @@ async function replaceFolder(root: string, folder: string, fill: (folder: string
 /** Runs `use` with an empty folder below `root`, which is gone afterwards, whatever happened. */
 export async function withPartialFolder<T>(root: string, use: (folder: string) => Promise<T>): Promise<T> {
   const partial = join(root, `.partial-${process.pid}-${hostname()}-${randomUUID()}`);
-  await mkdir(partial, { recursive: true }).catch((cause: unknown) => {
-    throw new DataError('cache', `cannot write to the cache ${root}: ${(cause as Error).message}`, { cause });
-  });
+  await makeFolder(root, partial);
   try {
     return await use(partial);
   } finally {
     // A stream that has failed may still be closing its file, hence the retries.
     await rm(partial, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** @throws {DataError} naming the cache. */
+async function makeFolder(root: string, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw new DataError('cache', `cannot write to the cache ${root}: ${(cause as Error).message}`, { cause });
+  });
 }
 
 /** Removes what killed processes left behind: by their id on this host, by age for the other hosts that share the cache. */

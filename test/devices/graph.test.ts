@@ -150,7 +150,8 @@ withCuda('cudaGraph', () => {
     // The learning rate changes after step 7, the annealing at every step.
     const run = async (cudaGraph: boolean) => {
       const { trainer, state } = statefulTrainer({
-        iterations: 20, cudaGraph, evalLoader: tinyLoader({ batchSize: 20 }), evalEvery: 6, output, checkpointEvery: 4,
+        iterations: 20, cudaGraph, evalLoader: tinyLoader({ batchSize: 20 }), evalEvery: 6,
+        output: join(output, String(cudaGraph)), checkpointEvery: 4,
       });
       const result = await trainer.fit();
       return { result, state: state() };

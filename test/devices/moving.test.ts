@@ -112,7 +112,7 @@ withCuda('operands on two devices', () => {
   test('are refused by backward()', () => {
     const x = ones([2], { device: 'cuda', requiresGrad: true });
     const y = scale(x, 2);
-    expectThrown(() => { y.backward({ gradient: on([2]) }); }, DeviceError, 'gradient', /gradient must be on cuda like the tensor/);
+    expectThrown(() => { y.backward({ gradient: on([2]) }); }, DeviceError, 'gradient', /gradient must be on cuda like its tensor/);
     y.backward({ gradient: near([2]) });
     expect(x.grad!.device).toBe('cuda');
   });
