@@ -61,6 +61,9 @@ export function hostMemory(): number {
   return (hostBytes ??= Math.min(totalmem(), constrainedMemory() || Infinity));
 }
 
+/** Bytes that are not worth the question. */
+const alwaysThere = 2 ** 20;
+
 /**
  * Checks a size before anything is asked for: a system that overcommits gives out more than it has, and ends the process
  * when it is written. Products beyond 2^53, which numbers do not hold exactly, are beyond any memory.
@@ -68,8 +71,9 @@ export function hostMemory(): number {
  */
 export function requireMemory(device: Device, bytesPerElement: number, extents: readonly number[]): void {
   let bytes = bytesPerElement;
-  // An extent of 0 makes no room for others that no native integer holds.
+  // Extents of 0 are passed over, so that [2^52, 2^52, 0] is refused too.
   for (const extent of extents) bytes *= extent || 1;
+  if (bytes <= alwaysThere) return;
   // The emulated device has the host's memory.
   const most = device === 'cpu' ? hostMemory() : cudaInfo().memoryBytes || hostMemory();
   if (bytes <= most) return;

@@ -24,6 +24,9 @@ export function usableProcessors(root = '/'): Threads {
   return affinity;
 }
 
+/** The addon takes no more. */
+const mostThreads = 1024;
+
 /**
  * Threads for the operators: as many as OMP_NUM_THREADS says, else one for each usable processor. A slip in the former must
  * not ask for a hundred thousand: where the system refuses a thread, libgomp ends the process.
@@ -31,7 +34,7 @@ export function usableProcessors(root = '/'): Threads {
 export function operatorThreads(wanted = env['OMP_NUM_THREADS'], usable = usableProcessors()): Threads {
   const count = Number.parseInt(wanted ?? '', 10);
   const threads: Threads = count >= 1 ? { count, limitedBy: 'OMP_NUM_THREADS' } : usable;
-  return { ...threads, count: Math.min(threads.count, Math.max(64, 4 * usable.count)) };
+  return { ...threads, count: Math.min(threads.count, Math.max(64, 4 * usable.count), mostThreads) };
 }
 
 function affinityOf(root: string): Threads {

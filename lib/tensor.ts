@@ -211,7 +211,7 @@ export class Tensor {
   data(): HostArray {
     const array = hostArray(this.dtype, this.size);
     native.read(this.handle, array);
-    return isArrayOf('bf16', array) ? widened(array) : array;
+    return this.#dtype === 'bf16' ? widened(array as Uint16Array) : (array as HostArray);
   }
 
   /**

@@ -10,13 +10,14 @@ import { type ClassWeightOptions, classWeightKeys, Head, type HeadOutput } from 
 
 /** Softmax and cross entropy on logits `[N, classes]`, as {@link softmaxCrossEntropy}. */
 export class CrossEntropyLoss extends Module {
-  readonly options: Readonly<Required<CrossEntropyOptions>>;
+  readonly labelSmoothing: number;
+  readonly logGuard: number;
 
   /** @throws {OptionError} naming the option at fault. */
   constructor(options: CrossEntropyOptions = {}) {
     super();
     requireKnownKeys('CrossEntropyLoss', options, crossEntropyKeys);
-    this.options = checkCrossEntropy(options);
+    ({ labelSmoothing: this.labelSmoothing, logGuard: this.logGuard } = checkCrossEntropy(options));
   }
 
   /**
@@ -24,7 +25,8 @@ export class CrossEntropyLoss extends Module {
    * @returns A scalar: the mean over the batch.
    */
   forward(logits: Tensor, labels: Tensor): Tensor {
-    return softmaxCrossEntropy(logits, labels, this.options);
+    const { labelSmoothing, logGuard } = this;
+    return softmaxCrossEntropy(logits, labels, { labelSmoothing, logGuard });
   }
 }
 

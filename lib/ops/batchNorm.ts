@@ -118,7 +118,7 @@ export function emptyEpilogueGradients({ gamma, beta, residual, relu }: CheckedB
 
 /** What {@link epilogueGradient} reads beside y and the statistics. @internal */
 export function epilogueReads({ gamma, beta, residual, relu }: CheckedBatchNorm): Record<string, Tensor | null> {
-  // The rest tells where the ReLU was 0.
+  // With a ReLU, its input is computed again, to know where it was 0.
   return relu ? { gamma, beta, residual } : { gamma };
 }
 
@@ -166,7 +166,8 @@ function infer(x: Tensor, options: CheckedBatchNorm, owned: readonly Tensor[]): 
   native.batchNormForward(x.handle, y.handle, ...evaluationEpilogue(options));
   // With fixed statistics y is affine in x. The forward operator itself serves: as (x - mean) / deviation and, with a
   // mean of zero, as dy / deviation.
-  const reads = { x, gamma, runningMean, runningVariance, y: relu ? y : null };
+  const needsGamma = gamma.requiresGrad;
+  const reads = { x: needsGamma ? x : null, runningMean: needsGamma ? runningMean : null, gamma, runningVariance, y: relu ? y : null };
   return record('batchNorm', y, [x, gamma, beta, residual], { reads, saved: owned }, (dy) =>
     tidy(() => {
       const one = gamma.newFull(1);

@@ -190,8 +190,11 @@ class SphereConvolution implements PreparedConvolution {
     return gradients;
   }
 
-  #reads() {
-    return { x: this.x, weight: this.weight, k: this.#k };
+  /** The bias alone has a gradient that reads nothing. */
+  #reads(): Record<string, Tensor | null> {
+    const { x, weight } = this;
+    const k = this.#k;
+    return x.requiresGrad || weight.requiresGrad || k?.requiresGrad ? { x, weight, k } : {};
   }
 
   #operands() {

@@ -125,8 +125,8 @@ export abstract class Optimizer {
   /**
    * Changes every parameter that has a gradient. What the optimizer keeps for a parameter follows it to its device.
    * @throws {DeviceError} when the parameters of a group are not all on one device.
-   * @throws {DTypeError | ShapeError | DisposedError} when a gradient is not like its parameter, or something was released.
-   *   Whatever is thrown, nothing has been changed.
+   * @throws {DTypeError | ShapeError | DisposedError} when a gradient is not like its parameter, or something was released;
+   *   nothing has been changed.
    */
   step(...extra: never[]): void {
     requireNoMore('step', extra);

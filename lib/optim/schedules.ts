@@ -139,6 +139,6 @@ export class WarmupSchedule implements Schedule {
   }
 
   settings(): Record<string, unknown> {
-    return { ...this.schedule.settings?.(), warmup: this.iterations };
+    return { warmup: this.iterations, of: this.schedule.settings?.() };
   }
 }

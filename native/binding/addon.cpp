@@ -1,8 +1,4 @@
 #include <napi.h>
-#include <omp.h>
-
-#include <algorithm>
-
 #include "binding/call.h"
 #include "math/margin.h"
 

@@ -56,7 +56,7 @@ class Environment {
  private:
   std::shared_ptr<HandleTable> handles_ = std::make_shared<HandleTable>();
   std::vector<std::unique_ptr<Backend>> backends_{devices().size()};
-  std::list<Library> libraries_;
+  std::list<Library> libraries_;  // workers refer to them: Node ends those before it deletes this
   Precision precision_ = Precision::tf32;
 };
 

@@ -34,7 +34,7 @@ struct ConvolutionShape {
 };
 
 // Whether a shape goes through Winograd's algorithm, oneDNN's or ours: outputs come in tiles of 4x4, whose rounding
-// errors are relative to the largest numbers of the tile. What it says of some images holds for more of them.
+// errors are relative to the largest numbers of the tile. Where it is true of some images, it is true of more of them.
 bool is_convolved_in_tiles(const ConvolutionShape& shape);
 
 // The three passes of one shape. Filters come as O x kH x kW x I; what an algorithm derives from them is cached with

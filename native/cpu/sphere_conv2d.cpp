@@ -89,32 +89,49 @@ class FilterColumns {
   std::vector<int> owners_;
 };
 
-// Squares of numbers above 1e19 are too large for float32, but SphereConv does not depend on the length of x: x then
-// goes through it times 2^exponent, with numbers of about 1. The exponent is 0 where a number is not finite.
-int exponent_to_unit(const Tensor& x) {
-  float largest = 0;
-  const float* values = x.read<float>();
-  for (std::int64_t i = 0; i < x.count(); ++i) largest = std::max(largest, std::abs(values[i]));
-  return largest > 0 && std::isfinite(largest) ? -std::ilogb(largest) : 0;
+// Squares of numbers above 1e19 are too large for float32, but SphereConv does not depend on the length of an image:
+// one with numbers above 1e15 then goes through it times 2^exponent, with numbers of about 1. The exponent is 0 for the
+// other images, and where a number is not finite; there is none at all where it is 0 for each.
+using Exponents = std::vector<int>;
+Exponents exponents_to_unit(const Tensor& x) {
+  constexpr float fine = 1e15F;
+  const std::int64_t size = x.count() / x.shape[0];
+  Exponents exponents;
+  for (const float* image = x.read<float>(); image != x.read<float>() + x.count(); image += size) {
+    float largest = 0;
+    for (std::int64_t i = 0; i < size; ++i) largest = std::max(largest, std::abs(image[i]));
+    exponents.push_back(largest > fine && std::isfinite(largest) ? -std::ilogb(largest) : 0);
+  }
+  const bool any = std::any_of(exponents.begin(), exponents.end(), [](int exponent) { return exponent != 0; });
+  return any ? exponents : Exponents{};
 }
 
-// Of x times 2^exponent. Patches below 1e-18 count as zero: their squares would be too small for float32.
+// Of an image times 2^exponent. Patches below 1e-18 count as zero: their squares would be too small for float32.
 NormGuard scaled(const NormGuard& guard, int exponent) {
+  if (exponent == 0) return guard;
   if (guard.add) return {std::max(std::ldexp(guard.eps, 2 * exponent), 1e-36), true};
   return {std::max(std::ldexp(guard.eps, exponent), 1e-18), false};
 }
 
-// out = x 2^exponent, which may be x. As a float, the factor itself could be 0.
-void scale_by_power(const Tensor& x, int exponent, const Tensor& out) {
+// out = x 2^(sign exponent), image by image; out may be x. As a float, the factor itself could be 0.
+void scale_by_power(const Tensor& x, const Exponents& exponents, int sign, const Tensor& out) {
+  const std::int64_t size = x.count() / static_cast<std::int64_t>(exponents.size());
   const float* from = x.read<float>();
   float* to = out.write<float>();
-  for (std::int64_t i = 0; i < x.count(); ++i) to[i] = std::ldexp(from[i], exponent);
+  for (std::int64_t i = 0; i < x.count(); ++i) {
+    to[i] = std::ldexp(from[i], sign * exponents[static_cast<std::size_t>(i / size)]);
+  }
 }
 
 bool are_squares_too_large(const Tensor& inverse_norms) {
   constexpr float least = 5.5e-20F;  // of a norm whose square is a float32
+  constexpr std::int64_t parallel_count = 8192;
   const float* values = inverse_norms.read<float>();
-  return std::any_of(values, values + inverse_norms.count(), [](float v) { return v > 0 && v < least; });
+  const std::int64_t count = inverse_norms.count();
+  int found = 0;
+#pragma omp parallel for simd reduction(| : found) if (count > parallel_count)
+  for (std::int64_t i = 0; i < count; ++i) found |= static_cast<int>(values[i] > 0 && values[i] < least);
+  return found != 0;
 }
 
 Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
@@ -148,10 +165,11 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
                                        const SphereOptions& options, const Epilogue& epilogue) {
   const FilterCache& filter = unit_filters(w, options.guard);
   if (saved) copy(filter.inverse_norms, saved->inv_filter_norm);
-  // Where the square of a patch's length is too large for float32, it stops and returns the exponent by which x has to
-  // be scaled; else 0. What it wrote until then is written again.
-  const auto convolve = [&](const Tensor& input, const NormGuard& patch_guard) {
-    int exponent = 0;
+  // Where the square of a patch's length is too large for float32, it stops and returns the exponents by which the
+  // images have to be scaled; else none. What it wrote until then is written again. `of_input`: how the input is
+  // scaled.
+  const auto convolve = [&](const Tensor& input, const Exponents& of_input) {
+    Exponents needed;
     by_dtype(x.dtype, [&](auto tag) {
       using T = decltype(tag);
       const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
@@ -163,7 +181,8 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
       const std::int64_t pixels = x.shape[1] * x.shape[2];
       const std::int64_t positions = y.shape[1] * y.shape[2];
       const FilterColumns<T> columns(k, bias, filters, groups, options);
-      const std::int64_t chunk = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
+      const std::int64_t fitting = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
+      const std::int64_t chunk = of_input.empty() ? fitting : 1;  // scaled images have guards of their own
       const Tensor squares = scratch(x.dtype, {chunk, pixels, groups});
       // Without a backward, s and the norms are scratch of one chunk.
       const Tensor s = saved ? saved->s : scratch(x.dtype, {chunk, y.shape[1], y.shape[2], filters});
@@ -179,10 +198,12 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
         T* chunk_output = y.write<T>() + first * positions * filters;
         norm.pixel_squares(chunk_input, squares.write<T>(), images * pixels, channels, groups);
         norm.box_sum(squares.read<T>(), chunk_norms, images, box);
-        const bool bounded = norm.inverse_norms(chunk_norms, images * positions * groups,
-                                                static_cast<T>(patch_guard.eps), patch_guard.add);
-        if (!bounded && x.dtype == DType::f32) exponent = exponent_to_unit(input);
-        if (exponent != 0) return;
+        const NormGuard guard =
+            of_input.empty() ? options.guard : scaled(options.guard, of_input[static_cast<std::size_t>(first)]);
+        const bool bounded =
+            norm.inverse_norms(chunk_norms, images * positions * groups, static_cast<T>(guard.eps), guard.add);
+        if (!bounded && x.dtype == DType::f32 && of_input.empty()) needed = exponents_to_unit(input);
+        if (!needed.empty()) return;
         if constexpr (std::is_same_v<T, float>) {
           convolutions_->of(ConvolutionShape::of(images, x, w, y, geometry))
               ->forward(chunk_input, filter.unit, nullptr, chunk_s);
@@ -198,14 +219,14 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
       }
       following.finish();
     });
-    return exponent;
+    return needed;
   };
-  const int exponent = convolve(x, options.guard);
-  if (exponent == 0) return;
+  const Exponents exponents = convolve(x, {});
+  if (exponents.empty()) return;
   const Tensor unit_x = scratch(x.dtype, x.shape);
-  scale_by_power(x, exponent, unit_x);
-  convolve(unit_x, scaled(options.guard, exponent));
-  if (saved) scale_by_power(saved->inv_patch_norm, exponent, saved->inv_patch_norm);
+  scale_by_power(x, exponents, 1, unit_x);
+  convolve(unit_x, exponents);
+  if (saved) scale_by_power(saved->inv_patch_norm, exponents, 1, saved->inv_patch_norm);
 }
 
 void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const OptionalTensor& k,
@@ -214,13 +235,13 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
                                         const ConvGeometry& geometry, const SphereOptions& options,
                                         const std::optional<EpilogueGradient>& epilogue) {
   const bool too_large = x.dtype == DType::f32 && are_squares_too_large(saved.inv_patch_norm);
-  if (const int exponent = too_large ? exponent_to_unit(x) : 0; exponent != 0) {
+  if (const Exponents exponents = too_large ? exponents_to_unit(x) : Exponents{}; !exponents.empty()) {
     const SphereSaved of_unit_x{saved.s, scratch(x.dtype, saved.inv_patch_norm.shape), saved.inv_filter_norm};
     const Tensor unit_x = scratch(x.dtype, x.shape);
-    scale_by_power(x, exponent, unit_x);
-    scale_by_power(saved.inv_patch_norm, -exponent, of_unit_x.inv_patch_norm);
+    scale_by_power(x, exponents, 1, unit_x);
+    scale_by_power(saved.inv_patch_norm, exponents, -1, of_unit_x.inv_patch_norm);
     sphere_conv2d_backward(unit_x, w, k, of_unit_x, dy, dx, dw, dk, dbias, geometry, options, epilogue);
-    if (dx) scale_by_power(dx, exponent, dx);
+    if (dx) scale_by_power(dx, exponents, 1, dx);
     return;
   }
   const FilterCache& filter = unit_filters(w, options.guard);

@@ -99,6 +99,16 @@ const operators: SphereOptions[] = [{ operator: 'cosine' }, { operator: 'sigmoid
     expect(results.y[0]).toBe(0);
   });
 
+  test('an image beside one of 1e25 comes out as it does alone', () => {
+    const [w, x] = [filtersOf(wide), noise(wide)];
+    const half = x.length / 2;
+    const alone = { ...wide, images: 1 };
+    const expected = run('f64', alone, x.slice(0, half), w, { operator: 'cosine' });
+    const actual = run('f32', wide, x.map((value, i) => (i < half ? value : value * 1e25)), w, { operator: 'cosine' });
+    expect(compare(actual.y.slice(0, expected.y.length), expected.y).error).toBeLessThan(1e-4);
+    expect(compare(actual.dx.slice(0, half), expected.dx).error).toBeLessThan(1e-4 * compare(expected.dx, expected.dx).size);
+  });
+
   test.each([1e30, 7e37])('filters of about %p', (size) => {
     expectClose(small, noise(small), {}, filtersOf(small).map((value) => value * size));
   });
