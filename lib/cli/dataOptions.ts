@@ -17,6 +17,11 @@ export interface SourceOptions {
   onError?: ErrorPolicy;
 }
 
+/** Options that belong to some data sets alone. */
+export const sourceFlags: readonly (keyof SourceOptions)[] = [
+  'source', 'coarse', 'imageSize', 'resize', 'testShare', 'splitSeed', 'onError',
+];
+
 /** Which images, and where they come from. */
 export interface DataOptions extends SourceOptions {
   data: DatasetName;

@@ -36,6 +36,11 @@ export class DefinitionOptions {
     this.#flags = collectFlags(definitions);
   }
 
+  /** As commander has them. */
+  get names(): string[] {
+    return this.#flags.map(({ option }) => option.attributeName());
+  }
+
   addTo(command: Command): void {
     for (const { option } of this.#flags) command.addOption(option);
   }

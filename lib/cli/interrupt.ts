@@ -3,15 +3,23 @@ import { basename, relative } from 'node:path';
 /** Signals that end a run, with what the process then returns: 128 and the signal's number. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
+/** Within so many milliseconds a second signal is the first one again: shells and npm pass on what the terminal sends too. */
+const echo = 500;
+
 /**
  * A signal for an orderly end at the first Ctrl+C, or whatever a terminal, a container or a batch system ends processes
- * with; the second one ends the process at once.
+ * with; a second one ends the process at once.
  */
 export function abortOnInterrupt(): AbortSignal {
   const controller = new AbortController();
+  let first = 0;
   for (const [name, code] of Object.entries(exitCodes)) {
     process.on(name, () => {
-      if (controller.signal.aborted) process.exit(code);
+      if (controller.signal.aborted) {
+        if (performance.now() - first > echo) process.exit(code);
+        return;
+      }
+      first = performance.now();
       process.stderr.write(`\nFinishing this step; ${name === 'SIGINT' ? 'Ctrl+C' : name} again stops at once.\n`);
       controller.abort(code);
     });

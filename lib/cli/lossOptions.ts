@@ -10,6 +10,9 @@ export type LossOptions = { loss: LossName } & Partial<Record<string, unknown>>;
 
 const flags = new DefinitionOptions('loss', lossDefinitions);
 
+/** Options that belong to some losses alone. */
+export const lossFlags: readonly string[] = flags.names;
+
 /** Adds `--loss` and the flags of all losses. */
 export function addLossOptions(command: Command): Command {
   command.addOption(choiceOption('--loss <name>', 'loss', lossNames, 'softmax'));

@@ -9,6 +9,9 @@ export type RegularizerOptions = { regularizer?: RegularizerName | 'none' } & Pa
 
 const flags = new DefinitionOptions('regularizer', regularizerDefinitions);
 
+/** Options that belong to some regularizers alone. */
+export const regularizerFlags: readonly string[] = flags.names;
+
 /** Adds `--regularizer` and the flags of all regularizers. */
 export function addRegularizerOptions(command: Command): Command {
   const choices = [...regularizerNames, 'none'] as const;

@@ -10,13 +10,14 @@ import { type OptimizerName, optimizerNames, paperMilestones, prepareTraining, t
 import { formatBytes, formatCount, formatPercent, formatSignificant } from '../report';
 import { type FitResult, loadWeights } from '../train';
 import { readStanding } from '../train/checkpoint';
-import { addDataOptions, type DataOptions, loadData } from './dataOptions';
+import { warn } from '../warnings';
+import { addDataOptions, type DataOptions, loadData, sourceFlags } from './dataOptions';
 import { addTrainingDeviceOptions, type TrainingDeviceOptions, useTrainingDevice } from './deviceOptions';
 import { abortOnInterrupt, interruptedCode, resumeCommand } from './interrupt';
-import { addLossOptions, headConfig, type LossOptions } from './lossOptions';
+import { addLossOptions, headConfig, lossFlags, type LossOptions } from './lossOptions';
 import { atLeastOne, choiceOption, jsonOption, listOption, numberIn, numberOption } from './options';
 import { printResult } from './output';
-import { addRegularizerOptions, regularizerConfig, type RegularizerOptions } from './regularizerOptions';
+import { addRegularizerOptions, regularizerConfig, regularizerFlags, type RegularizerOptions } from './regularizerOptions';
 
 const convolutions = ['sphere', 'plain'] as const;
 
@@ -130,9 +131,10 @@ async function run(given: AllOptions, command: Command): Promise<void> {
   const config = trainingConfig(options);
   const output = options.output ?? (options.resume ? dirname(options.resume) : join('runs', timestamp()));
   const device = useTrainingDevice(options);
-  const signal = abortOnInterrupt();
   const { evalEvery, logEvery, checkpointEvery, finetune, overwrite, resume, change, cudaGraph } = options;
   const splits = await loadData(options);
+  // Until here there is nothing to save.
+  const signal = abortOnInterrupt();
   const { model, trainer } = prepareTraining(config, splits, {
     evalLoader: evaluationLoader(splits.test, config.batchSize),
     evalEvery,
@@ -163,11 +165,24 @@ function keptOptions(options: AllOptions, { milestones }: TrainingConfig): objec
   return Object.fromEntries(Object.entries(kept).filter(([name]) => !ofOneCommand.includes(name)));
 }
 
+/** What belongs to a choice: where another one is made, the checkpoint's options of the former one are left out. */
+const ofChoice: Record<string, readonly string[]> = {
+  data: sourceFlags, loss: lossFlags, regularizer: regularizerFlags, convolution: [...sphereOptions, ...regularizerFlags],
+};
+
 /** What is given, and of the rest what the checkpoint keeps. */
 async function resumedOptions(given: AllOptions, checkpoint: string, command: Command): Promise<AllOptions> {
-  const { note } = (await readStanding(checkpoint)).training as { note?: { options?: Partial<AllOptions> } };
-  const own = Object.entries(given).filter(([name]) => command.getOptionValueSource(name) === 'cli');
-  return { ...given, ...note?.options, ...Object.fromEntries(own) };
+  const { training } = await readStanding(checkpoint);
+  const kept = (training as { note?: { options?: Record<string, unknown> } }).note?.options ?? ofFormerVersion(checkpoint, training);
+  const own = Object.fromEntries(Object.entries(given).filter(([name]) => command.getOptionValueSource(name) === 'cli'));
+  const replaced = Object.keys(ofChoice).filter((choice) => choice in own && own[choice] !== kept[choice]);
+  const dropped = new Set(replaced.flatMap((choice) => ofChoice[choice]));
+  return { ...given, ...Object.fromEntries(Object.entries(kept).filter(([name]) => !dropped.has(name))), ...own };
+}
+
+function ofFormerVersion(checkpoint: string, { iterations, batchSize, seed }: Record<string, unknown>): Record<string, unknown> {
+  warn('SPHERENET_UNKNOWN_OPTIONS', `${checkpoint} does not tell all options of its run: those that are not given now are the defaults`);
+  return { iterations, batchSize, seed };
 }
 
 function isAddress(source: string): boolean {

@@ -24,7 +24,7 @@ export class ConstantSchedule implements Schedule {
   }
 
   settings(): Record<string, unknown> {
-    return { learningRate: this.learningRate, milestones: [], factor: 1 };
+    return { kind: 'constant', learningRate: this.learningRate };
   }
 }
 
@@ -67,7 +67,7 @@ export class StepSchedule implements Schedule {
 
   settings(): Record<string, unknown> {
     const { learningRate, milestones, factor } = this;
-    return { learningRate, milestones, factor };
+    return { kind: 'step', learningRate, milestones, factor };
   }
 }
 
@@ -139,6 +139,6 @@ export class WarmupSchedule implements Schedule {
   }
 
   settings(): Record<string, unknown> {
-    return { warmup: this.iterations, of: this.schedule.settings?.() };
+    return { kind: 'warmup', iterations: this.iterations, of: this.schedule.settings?.() };
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { lstat, realpath, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { OptionError } from '../errors';
 import { FolderLock } from '../folderLock';
 import { TrainingLog } from './log';
@@ -27,6 +27,8 @@ export class RunFolder {
   #lock: FolderLock | null = null;
   /** Whether the files in the folder are of the run that goes on. */
   #isOwn = false;
+  /** Whether the run that was to be replaced goes on. */
+  #isFormer = false;
 
   constructor(path: string) {
     this.#path = path;
@@ -55,7 +57,11 @@ export class RunFolder {
 
   /** Before the first line of the log. A run that is replaced is set aside until the new one has a checkpoint. */
   async begin(): Promise<void> {
-    if (!this.#isOwn) {
+    if (this.#isFormer) {
+      // The new run ended before it had a checkpoint.
+      await rename(this.#former.checkpoint, this.checkpoint);
+      await rename(this.#former.log, this.#logPath).catch(() => undefined);
+    } else if (!this.#isOwn) {
       // A log alone is of a run that has nothing to lose.
       if (await exists(this.checkpoint)) {
         await rename(this.checkpoint, this.#former.checkpoint);
@@ -64,6 +70,7 @@ export class RunFolder {
       await rm(this.#logPath, { force: true });
     }
     this.#isOwn = true;
+    this.#isFormer = false;
   }
 
   /** After a checkpoint of the new run: nothing of the former one is needed any longer. */
@@ -72,13 +79,23 @@ export class RunFolder {
   }
 
   async #requireIntent({ resume, overwrite }: FolderIntent): Promise<void> {
-    const hasCheckpoint = await exists(this.checkpoint);
-    if (!hasCheckpoint && !(await exists(this.#logPath))) return;
-    const isResumed = resume !== undefined && existsSync(resume) && (await realpath(dirname(resume))) === (await realpath(this.#path));
-    if (isResumed && overwrite) throw new OptionError('overwrite', `overwrite would replace the run in ${this.#path} that is resumed`);
-    this.#isOwn = isResumed;
-    if (isResumed || overwrite) return;
-    const goOn = hasCheckpoint ? `go on with it (resume, --resume ${this.checkpoint}), ` : '';
+    const checkpoints = [this.checkpoint, this.#former.checkpoint];
+    const resumable: string[] = [];
+    for (const path of checkpoints) if (await exists(path)) resumable.push(path);
+    if (resumable.length === 0 && !(await exists(this.#logPath))) return;
+    const resumed = resume !== undefined && existsSync(resume) ? await realpath(resume) : null;
+    const [isLast, isFormer] = await Promise.all(checkpoints.map(async (path) => existsSync(path) && (await realpath(path)) === resumed));
+    if ((isLast || isFormer) && overwrite) {
+      throw new OptionError('overwrite', `overwrite would replace the run in ${this.#path} that is resumed`);
+    }
+    // What a new run has begun is not to be lost for the former one.
+    if (isFormer && !resumable.includes(this.checkpoint)) this.#isFormer = true;
+    else if (isLast) this.#isOwn = true;
+    else if (!overwrite) this.#refuse(resumable[0]);
+  }
+
+  #refuse(checkpoint: string | undefined): never {
+    const goOn = checkpoint ? `go on with it (resume, --resume ${checkpoint}), ` : '';
     throw new OptionError('output', `${this.#path} holds a run already: ${goOn}replace it (overwrite, --overwrite), or name another folder`);
   }
 }

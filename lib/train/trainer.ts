@@ -12,6 +12,18 @@ import { describeRun, Recorder, type RunDescription } from './recorder';
 import type { FitResult } from './records';
 import { TrainingStep } from './step';
 
+/** The moments in a checkpoint belong to parameters by their places in the groups. */
+const fixedPath = 'optimizer.parameters';
+
+/** How the user says that differences are on purpose: by their last names, where one alone has it. */
+function changeHint(refused: readonly Difference[]): string {
+  if (refused.some(({ path }) => path === fixedPath)) return 'the parameters of an optimizer and their order cannot be changed';
+  const lastNames = refused.map(({ path }) => path.split('.').at(-1)!);
+  const names = refused.map(({ path }, i) => (lastNames.indexOf(lastNames[i]) === lastNames.lastIndexOf(lastNames[i]) ? lastNames[i] : path));
+  const flags = names.map((name) => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+  return `if that is on purpose, name it in change (--change ${flags.join(',')})`;
+}
+
 /**
  * Trains a classifier: `await new Trainer({ model, optimizer, schedule, loader, iterations }).fit()`.
  *
@@ -65,10 +77,13 @@ export class Trainer {
       await this.#recorder.hold();
       return await this.#run();
     } finally {
-      this.#running = false;
-      this.#step.end();
-      this.#options.loader.close();
-      await this.#recorder.release();
+      try {
+        this.#step.end();
+        this.#options.loader.close();
+      } finally {
+        await this.#recorder.release();
+        this.#running = false;
+      }
     }
   }
 
@@ -153,7 +168,9 @@ export class Trainer {
   }
 
   async #end(interrupted: boolean): Promise<FitResult> {
-    this.#due.checkpoint ||= interrupted && this.#options.output !== undefined;
+    const { output, overwrite } = this.#options;
+    // Before the first step there is nothing that a run which is to be replaced should be lost for.
+    this.#due.checkpoint ||= interrupted && output !== undefined && (this.#iteration > 0 || !overwrite);
     await this.#saveIfDue();
     return this.#recorder.end(this.#iteration, interrupted);
   }
@@ -191,15 +208,12 @@ export class Trainer {
       throw new CheckpointError('iterations', `it has taken ${iteration} steps, but iterations is ${iterations}`);
     }
     const isMeant = ({ path }: Difference): boolean => {
-      // The moments in the checkpoint belong to parameters by their places in the groups.
-      if (path === 'optimizer.parameters') return false;
+      if (path === fixedPath) return false;
       return isNamed(path, change) || (path === 'iterations' && !this.#changesAnnealing(iteration, training['iterations'] as number));
     };
     const refused = found.filter((difference) => !isMeant(difference));
     if (refused.length === 0) return found;
-    const names = new Set(refused.map(({ path }) => path.split('.').at(-1)!.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)));
-    const hint = `if that is on purpose, name it in change (--change ${[...names].join(',')})`;
-    throw new CheckpointError(refused[0].path, `${differenceText(refused, 'this run')}; ${hint}`);
+    throw new CheckpointError(refused[0].path, `${differenceText(refused, 'this run')}; ${changeHint(refused)}`);
   }
 
   /** Whether a run of another length anneals its margin otherwise from here on. */
@@ -212,15 +226,17 @@ export class Trainer {
     return before !== now;
   }
 
-  /** Of what the checkpoint knows: earlier versions, and loaders and schedules of the user's own, tell less. */
+  /** Of what both tell: earlier versions, and loaders and schedules of the user's own, tell less. */
   #differences({ training }: Standing, run: RunDescription): Difference[] {
     const compared = ['dataset', 'images', 'classes', 'seed', 'batchSize', 'iterations', 'precision'];
-    const [theirs, ours] = [training, run as Record<string, unknown>].map((each) => ({
+    const told = (each: Record<string, unknown>) => ({
       ...Object.fromEntries(compared.map((key) => [key, each[key]])),
-      ...(each['settings'] as object | undefined),
-    }));
+      ...(each['settings'] as Record<string, unknown> | undefined),
+    });
+    const theirs: Record<string, unknown> = told(training);
     // As JSON gives it back.
-    const found = differences('', theirs, JSON.parse(JSON.stringify(ours)));
-    return found.filter((each) => each.theirs !== undefined && each.ours !== undefined);
+    const ours = JSON.parse(JSON.stringify(told(run as Record<string, unknown>))) as Record<string, unknown>;
+    const shared = Object.keys(theirs).filter((key) => theirs[key] !== undefined && ours[key] !== undefined);
+    return shared.flatMap((key) => differences(key, theirs[key], ours[key]));
   }
 }

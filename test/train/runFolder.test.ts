@@ -1,7 +1,7 @@
 // Whose a folder is: runs there are never replaced unasked, by nobody else at the same time, and not through links.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataError, OptionError } from '../../lib/errors';
@@ -63,11 +63,31 @@ describe('a folder that holds a run', () => {
       expect(await iterationOf(join(output, 'former.safetensors'))).toBe(3);
       expect(await readFile(join(output, 'former.jsonl'), 'utf8')).toBe(log);
     }
-    await expect(tinyTrainer({ iterations: 2, output }).fit()).rejects.toThrow(/holds a run already: replace it/);
+    await expect(tinyTrainer({ iterations: 2, output }).fit()).rejects.toThrow(/holds a run already: .*former\.safetensors.*--overwrite/);
     await tinyTrainer({ iterations: 2, output, overwrite: true }).fit();
     expect((await readdir(output)).sort()).toEqual(['last.safetensors', 'log.jsonl']);
     expect(await iterationOf(last)).toBe(2);
     expect((await readLog(join(output, 'log.jsonl'))).filter(({ event }) => event === 'start')).toHaveLength(1);
+  });
+
+  test('that is to be replaced can be gone on with, as long as the new one has no checkpoint', async () => {
+    await tinyTrainer({ iterations: 3, output }).fit();
+    const onStep = () => { throw new Error('killed'); };
+    await expect(tinyTrainer({ iterations: 2, output, overwrite: true, callbacks: { onStep } }).fit()).rejects.toThrow('killed');
+    const resume = join(output, 'former.safetensors');
+    expect(await tinyTrainer({ iterations: 5, output, resume }).fit()).toMatchObject({ iterations: 5, checkpoint: last });
+    expect((await readdir(output)).sort()).toEqual(['last.safetensors', 'log.jsonl']);
+    const log = await readLog(join(output, 'log.jsonl'));
+    expect(log.filter(({ event }) => event === 'start').map(({ iteration }) => iteration)).toEqual([0, 3]);
+  });
+
+  test('is not replaced by what goes on from another file in it, nor by a run that ends before its first step', async () => {
+    await tinyTrainer({ iterations: 3, output }).fit();
+    const copy = join(output, 'copy.safetensors');
+    await copyFile(last, copy);
+    await expect(tinyTrainer({ iterations: 5, output, resume: copy }).fit()).rejects.toThrow('holds a run already');
+    await tinyTrainer({ iterations: 5, output, overwrite: true, signal: AbortSignal.abort() }).fit();
+    expect(await iterationOf(join(output, 'former.safetensors'))).toBe(3);
   });
 
   test('options that need each other say so', () => {
