@@ -19,7 +19,8 @@ const fixedPath = 'optimizer.parameters';
 function changeHint(refused: readonly Difference[]): string {
   if (refused.some(({ path }) => path === fixedPath)) return 'the parameters of an optimizer and their order cannot be changed';
   const lastNames = refused.map(({ path }) => path.split('.').at(-1)!);
-  const names = refused.map(({ path }, i) => (lastNames.indexOf(lastNames[i]) === lastNames.lastIndexOf(lastNames[i]) ? lastNames[i] : path));
+  const isUnique = (name: string) => lastNames.indexOf(name) === lastNames.lastIndexOf(name);
+  const names = refused.map(({ path }, i) => (isUnique(lastNames[i]) ? lastNames[i] : path));
   const flags = names.map((name) => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
   return `if that is on purpose, name it in change (--change ${flags.join(',')})`;
 }
@@ -235,7 +236,7 @@ export class Trainer {
     });
     const theirs: Record<string, unknown> = told(training);
     // As JSON gives it back.
-    const ours = JSON.parse(JSON.stringify(told(run as Record<string, unknown>))) as Record<string, unknown>;
+    const ours = JSON.parse(JSON.stringify(told(run))) as Record<string, unknown>;
     const shared = Object.keys(theirs).filter((key) => theirs[key] !== undefined && ours[key] !== undefined);
     return shared.flatMap((key) => differences(key, theirs[key], ours[key]));
   }
