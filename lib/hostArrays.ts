@@ -90,14 +90,16 @@ export function dtypeOf(array: HostArray): HostDType {
 
 /**
  * @throws {DTypeError} unless it is a typed array of numbers.
- * @throws {DataError} when its buffer was given away, by a transfer or by WebAssembly: it would read as empty.
+ * @throws {DataError} when its buffer was given away, by a transfer or by WebAssembly, or shrunk: it would read as empty.
  */
 export function requireNumbers(name: string, value: unknown): asserts value is HostArray {
   const isOwn =
     value instanceof Float32Array || value instanceof Float64Array || value instanceof Int32Array || value instanceof Uint8Array;
   if (!isOwn && !/^(Float|Int|Uint)\d+(Clamped)?Array$/.test(className(value))) throw noArrayOfNumbers(name, value);
   const { length, buffer } = value as HostArray;
-  if (length === 0 && isDetached(buffer)) throw new DataError(name, `${name} has no elements any longer: its buffer was transferred`);
+  if (length > 0) return;
+  const isShrunk = (buffer as { resizable?: boolean }).resizable;
+  if (isShrunk || isDetached(buffer)) throw new DataError(name, `${name} has no elements any longer: its buffer was transferred or shrunk`);
 }
 
 function noArrayOfNumbers(name: string, value: unknown): DTypeError {

@@ -105,7 +105,7 @@ async function emulatedTests(args) {
 async function sanitizedTests(args) {
   if (!(await buildAddon('build with sanitizers', '--sanitized'))) return;
   const sanitized = { ...onCuda(path.join(root, 'build', 'sanitized')), ...underSanitizers() };
-  await jest('jest under the sanitizers', ['--runInBand', '--testTimeout=600000', ...args], sanitized, 35);
+  await jest('jest under the sanitizers', ['--runInBand', '--testTimeout=600000', ...args], sanitized, 50);
 }
 
 function printSum() {

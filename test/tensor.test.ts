@@ -185,11 +185,16 @@ describe('host memory', () => {
     expect(tensor([1, 2]).toArray()).toEqual([1, 2]);
   });
 
-  test('an array whose buffer was transferred is an error, not an empty tensor', () => {
+  test('an array whose buffer was transferred or shrunk is an error, not an empty tensor', () => {
     const given = new Float32Array(2);
     structuredClone(given, { transfer: [given.buffer] });
     expect(() => tensor(given)).toThrow(DataError);
-    expect(() => zeros([2]).assign(given)).toThrow(/from has no elements any longer: its buffer was transferred/);
+    expect(() => zeros([2]).assign(given)).toThrow(/from has no elements any longer: its buffer was transferred or shrunk/);
+    const options: object = { maxByteLength: 32 };
+    const buffer = new (ArrayBuffer as new (length: number, options: object) => ArrayBuffer)(16, options);
+    const view = new Float32Array(buffer, 8, 2);
+    (buffer as unknown as { resize: (length: number) => void }).resize(4);
+    expect(() => tensor(view)).toThrow(/data has no elements any longer/);
     expect(tensor(new Float32Array(0)).shape).toEqual([0]);
   });
 });
