@@ -215,7 +215,7 @@ test('what a power cut or a kill has left is gone on with, or named with what to
   await rm(join(run, 'last.safetensors'));
   await writeFile(join(run, 'log.jsonl'), log.split('\n').slice(0, 2).join('\n') + '\n');
   expect(accuracies(await runPaper(short))).toEqual(accuracies(whole));
-  expect((await readdir(run)).sort()).toEqual(['config.json', 'data.json', 'last.safetensors', 'log.jsonl']);
+  expect((await readdir(run)).sort()).toEqual(['config.json', 'data.json', 'last.safetensors', 'log.damaged.jsonl', 'log.jsonl']);
 
   const setting = join(folder, 'run', 'setting.json');
   for (const [damaged, what] of [['', 'empty'], ['{"experi', 'damaged'], ['\0\0', 'damaged'], ['null', 'damaged']] as const) {
