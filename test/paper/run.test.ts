@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TrainedExperiment } from '../../lib/paper/experiment';
@@ -179,6 +179,10 @@ test('a cell is not resumed on other images of the same name, and a run that cou
   await expect(runPaper({ ...half, deadline: undefined, load: () => Promise.resolve(others) })).rejects.toThrow(/data\.json/);
   await expect(runPaper({ ...options('none'), load: () => Promise.reject(new Error('no such images')) })).rejects.toThrow('no such images');
   expect(await readdir(folder)).toEqual(['run']);
+  // The user's own stays.
+  await mkdir(join(folder, 'own'));
+  await expect(runPaper({ ...options('own'), load: () => Promise.reject(new Error('no such images')) })).rejects.toThrow('no such images');
+  expect(await readdir(folder)).toEqual(['own', 'run']);
 });
 
 test('an output folder of another setting is refused, naming what differs', async () => {
