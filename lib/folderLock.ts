@@ -3,8 +3,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { DataError } from './errors';
 import { makeOutputFolder } from './files';
 import { native } from './native';
+import { warn } from './warnings';
 
 const MS_BETWEEN_TRIES = 200;
+/** About a second. */
+const TRIES_IN_SILENCE = 5;
 
 /**
  * A folder that one holder at a time has, over all processes. The lock is on the folder itself, leaves no file, and ends
@@ -17,9 +20,14 @@ export class FolderLock {
     this.#folder = folder;
   }
 
-  /** Null while somebody else has the folder, which must exist. */
+  /**
+   * Null while somebody else has the folder.
+   * @throws {DataError} when it cannot be opened.
+   */
   static async take(folder: string): Promise<FolderLock | null> {
-    const handle = await open(folder, 'r');
+    const handle = await open(folder, 'r').catch((cause: unknown) => {
+      throw new DataError(folder, `cannot open the folder ${folder}: ${(cause as Error).message}`, { cause });
+    });
     if (native.tryLock(handle.fd)) return new FolderLock(handle);
     await handle.close();
     return null;
@@ -36,11 +44,16 @@ export class FolderLock {
     throw new DataError('output', `${output} is in use: another run writes there`);
   }
 
-  /** Waits until nobody else has the folder, which must exist. */
-  static async wait(folder: string): Promise<FolderLock> {
-    for (;;) {
+  /**
+   * Waits until nobody else has the folder.
+   * @param reason The warning, where that takes more than about a second.
+   * @throws {DataError} when it cannot be opened.
+   */
+  static async wait(folder: string, reason: string): Promise<FolderLock> {
+    for (let tries = 0; ; tries++) {
       const lock = await FolderLock.take(folder);
       if (lock) return lock;
+      if (tries === TRIES_IN_SILENCE) warn('SPHERENET_WAITING', reason);
       await pause(MS_BETWEEN_TRIES);
     }
   }

@@ -99,13 +99,16 @@ async function run(options: BenchOptions): Promise<void> {
   }
 }
 
-/** @throws {OptionError} when the folder holds a benchmark that is not to be replaced. */
+/**
+ * @throws {OptionError} when the folder holds a benchmark that is not to be replaced.
+ * @throws {DataError} when it cannot be made, or somebody else has it.
+ */
 async function holdOutput(output: string, { overwrite }: BenchOptions): Promise<FolderLock> {
-  const file = join(output, 'benchmark.json');
-  if (existsSync(file) && !overwrite) {
-    throw new OptionError('output', `${output} holds a benchmark already: replace it with --overwrite, or name another folder`);
-  }
-  return FolderLock.ofOutput(output);
+  // Before the look: another run may be about to write one.
+  const lock = await FolderLock.ofOutput(output);
+  if (overwrite || !existsSync(join(output, 'benchmark.json'))) return lock;
+  await lock.release();
+  throw new OptionError('output', `${output} holds a benchmark already: replace it with --overwrite, or name another folder`);
 }
 
 function measure(options: BenchOptions): Promise<BenchmarkDocument> {

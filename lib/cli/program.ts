@@ -42,6 +42,8 @@ function outliveReaders(): void {
 
 /** As one sentence each, instead of Node's lines with a process id and advice. */
 function printWarnings(): void {
+  // Node listens unless told by NODE_NO_WARNINGS or --no-warnings.
+  if (process.listenerCount('warning') === 0) return;
   process.removeAllListeners('warning');
   process.on('warning', ({ name, message }) => {
     process.stderr.write(name === 'SphereNetWarning' ? `warning: ${message}\n` : `${name}: ${message}\n`);

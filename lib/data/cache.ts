@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { DataError } from '../errors';
+import { makeFolder } from '../files';
 import { FolderLock } from '../folderLock';
 
 /** In the format of sha256sum(1), so that a user can check a folder without us. */
@@ -30,8 +31,8 @@ export function cacheRoot(option?: string): string {
 export async function cachedFolder(root: string, name: string, fill: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(root, name);
   if (await isWhole(folder)) return folder;
-  await makeFolder(root, root);
-  const lock = await FolderLock.wait(root);
+  await makeCacheFolder(root, root);
+  const lock = await FolderLock.wait(root, `waiting for another process that fetches into ${root}`);
   try {
     if (!(await isWhole(folder))) await replaceFolder(root, folder, fill);
   } finally {
@@ -59,7 +60,7 @@ async function replaceFolder(root: string, folder: string, fill: (folder: string
 /** Runs `use` with an empty folder below `root`, which is gone afterwards, whatever happened. */
 export async function withPartialFolder<T>(root: string, use: (folder: string) => Promise<T>): Promise<T> {
   const partial = join(root, `.partial-${process.pid}-${hostname()}-${randomUUID()}`);
-  await makeFolder(root, partial);
+  await makeCacheFolder(root, partial);
   try {
     return await use(partial);
   } finally {
@@ -69,8 +70,8 @@ export async function withPartialFolder<T>(root: string, use: (folder: string) =
 }
 
 /** @throws {DataError} naming the cache. */
-async function makeFolder(root: string, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+async function makeCacheFolder(root: string, folder: string): Promise<void> {
+  await makeFolder(folder).catch((cause: unknown) => {
     throw new DataError('cache', `cannot write to the cache ${root}: ${(cause as Error).message}`, { cause });
   });
 }

@@ -120,12 +120,13 @@ export async function runPaper(options: PaperOptions): Promise<PaperSummary> {
   const seeds = [...new Set(options.seeds ?? preset.seeds)];
   const setting = settingOf(options, preset, cells, device);
   for (const cell of cells) requireNetwork(cell, setting);
+  const isNew = !existsSync(output);
   const lock = await FolderLock.ofOutput(output);
   try {
     return await trainCells(options, setting, cells, seeds);
   } finally {
     // A run that could not begin leaves no folder; one that is not empty stays.
-    await rmdir(output).catch(() => undefined);
+    if (isNew) await rmdir(output).catch(() => undefined);
     await lock.release();
   }
 }

@@ -47,7 +47,9 @@ function checkClasses(loader: Loader, evalLoader: Loader): void {
 
 function checkLastBatch(model: Classifier, { dataset, batchSize, batchesPerEpoch }: Loader): void {
   const isSingle = batchesPerEpoch * batchSize > dataset.count && dataset.count % batchSize === 1;
-  if (!isSingle || !model.modules().some((each) => each instanceof BatchNorm2d)) return;
+  // A model that is in evaluation as a whole is switched to training.
+  const learns = model.modules().some((each) => each instanceof BatchNorm2d && (each.training || !model.training));
+  if (!isSingle || !learns) return;
   warn(
     'SPHERENET_SINGLE_IMAGE',
     `the last batch of each epoch has one image, of which BatchNorm learns little, or fails where it has one value a channel; dropLast leaves it out`,

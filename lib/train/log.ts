@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { appendFile, type FileHandle, open } from 'node:fs/promises';
 import { DataError } from '../errors';
 import { intactLog, type LogEntry } from '../report/log';
 
-const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR, O_WRONLY } = constants;
 
 /**
  * A training log in JSON lines, one event a line; `readLog` of the reports reads it. A line that could not be written, as
@@ -11,6 +11,8 @@ const { O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
  */
 export class TrainingLog {
   readonly path: string;
+  /** What was cut off because of damage. */
+  readonly damagedPath: string;
   readonly #unwritten: Buffer[] = [];
   #file: FileHandle | null = null;
   /** Bytes of whole lines. */
@@ -18,21 +20,26 @@ export class TrainingLog {
 
   constructor(path: string) {
     this.path = path;
+    this.damagedPath = path.replace(/\.jsonl$/, '.damaged.jsonl');
   }
 
   /**
    * Opens the file, which is made where there is none, and keeps the entries up to the first that is not to be kept, or
-   * that is damaged. The rest is cut off.
+   * that is damaged. The rest is cut off; where there is damage, it is first added to {@link damagedPath}.
    * @returns The entries kept, and the line of the first that is damaged, or null.
    * @throws {DataError} when the file cannot be read or written, or is a link.
    */
   async open(isKept: (entry: LogEntry) => boolean): Promise<{ entries: LogEntry[]; damagedLine: number | null }> {
     return this.#guard(async () => {
       this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW);
-      const { entries, ends, damagedLine } = intactLog(await this.#file.readFile());
+      const bytes = await this.#file.readFile();
+      const { entries, ends, damagedLine } = intactLog(bytes);
       const over = entries.findIndex((entry) => !isKept(entry));
       const kept = over < 0 ? entries.length : over;
       this.#length = kept > 0 ? ends[kept - 1] : 0;
+      if (damagedLine !== null) {
+        await appendFile(this.damagedPath, bytes.subarray(this.#length), { flag: O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, flush: true });
+      }
       await this.#file.truncate(this.#length);
       return { entries: entries.slice(0, kept), damagedLine };
     });
@@ -77,9 +84,9 @@ export class TrainingLog {
     try {
       return await action();
     } catch (cause) {
-      const { code, message } = cause as NodeJS.ErrnoException;
+      const { code, message, path = this.path } = cause as NodeJS.ErrnoException;
       const reason = code === 'ELOOP' ? 'it is a link, which is not followed' : message;
-      throw new DataError(this.path, `cannot write the log ${this.path}: ${reason}`, { cause });
+      throw new DataError(path, `cannot write the log ${path}: ${reason}`, { cause });
     }
   }
 }

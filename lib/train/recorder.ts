@@ -115,7 +115,10 @@ export class Recorder {
     });
     this.#hasLog = true;
     if (damagedLine === null) return null;
-    warn('SPHERENET_DAMAGED_LOG', `${log.path} was damaged from line ${damagedLine} on, and has been cut off there; training goes on`);
+    warn(
+      'SPHERENET_DAMAGED_LOG',
+      `${log.path} was damaged from line ${damagedLine} on, and has been cut off there; the rest is in ${log.damagedPath}; training goes on`,
+    );
     if (!entries.some(({ event, iteration: at }) => event === 'eval' && at === iteration)) this.#evaluatedAt = null;
     return damagedLine;
   }

@@ -40,9 +40,9 @@ Napi::Value info(Args& args) {
 
 // OpenMP keeps the number by the thread that calls the operators, and each environment has its own.
 void set_threads(Args& args) {
-  const double count = args.number();
-  if (!(count >= 1 && count <= 1024)) throw Error(ErrorCode::option, "threads", "threads must be from 1 to 1024");
-  omp_set_num_threads(static_cast<int>(count));
+  const int count = checked_number<int>(args.number());
+  if (count < 1 || count > 1024) throw Error(ErrorCode::option, "threads", "threads must be from 1 to 1024");
+  omp_set_num_threads(count);
 }
 
 Napi::Value benchmark_convolution(Args& args) {

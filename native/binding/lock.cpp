@@ -3,18 +3,18 @@
 #include <sys/file.h>
 
 #include <cerrno>
-#include <cmath>
-#include <limits>
 
 #include "binding/call.h"
+#include "binding/structs.h"
 
 namespace sn::binding {
 namespace {
 
+// Any other failure than that somebody has the lock counts as "no locks there", and keeps nobody out: ENOLCK, ENOSYS,
+// or EBADF on NFS, where flock becomes a lock on a range of bytes, which needs a descriptor that can be written; that
+// of a folder never can.
 Napi::Value try_lock(Args& args) {
-  const double number = args.number();
-  const bool is_descriptor = number >= 0 && number <= std::numeric_limits<int>::max() && number == std::floor(number);
-  const int descriptor = is_descriptor ? static_cast<int>(number) : -1;
+  const int descriptor = checked_number<int>(args.number());
   if (fcntl(descriptor, F_GETFD) == -1) {
     throw Error(ErrorCode::option, "descriptor", "descriptor must be that of an open file or folder");
   }

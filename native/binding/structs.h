@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <limits>
 #include <optional>
@@ -95,9 +96,9 @@ T checked_number(double number) {
       least = std::max(static_cast<double>(std::numeric_limits<T>::min()), -most_integer);
       most = std::min(static_cast<double>(std::numeric_limits<T>::max()), most_integer);
     }
-    if (!(number >= least && number <= most)) {
+    if (!(number >= least && number <= most && number == std::trunc(number))) {
       throw Error(ErrorCode::option, "number",
-                  "a native call takes a number from " + std::to_string(least) + " to " + std::to_string(most) +
+                  "a native call takes a whole number from " + std::to_string(least) + " to " + std::to_string(most) +
                       ", but got " + std::to_string(number));
     }
     return static_cast<T>(number);

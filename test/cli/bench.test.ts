@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceInfo } from '../../lib/device';
 import type { BenchmarkDocument } from '../../lib/bench/report';
+import { FolderLock } from '../../lib/folderLock';
 import { hasCuda, testDevice } from '../support/device';
 import { onTestDevice, runCli } from './cli';
 
@@ -146,6 +147,9 @@ test('--compare gives a verdict on each row that the earlier run has too', async
   const refused = await runCli(['bench', ...tiny, '--output', folder]);
   expect(refused.code).toBe(2);
   expect(refused.stderr).toMatch(/error: --output: .* holds a benchmark already: replace it with --overwrite/);
+  const lock = (await FolderLock.take(folder))!;
+  expect((await runCli(['bench', ...tiny, '--output', folder])).stderr).toContain(`${folder} is in use`);
+  await lock.release();
   const { rows, comparison } = await bench(...tiny, '--shapes', '3:8@8,3:4@8', '--compare', file);
   expect(comparison).toMatchObject({ file, normalised: false });
   expect(comparison!.rows.map((row) => row.case)).toEqual(rows.map((row) => row.case).filter((name) => name === 'conv3x3 3->8 8x8 b2'));

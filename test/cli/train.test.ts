@@ -56,6 +56,13 @@ test('train takes the normalisation of a network, and a residual network refuses
   expect(one.stderr).toContain('--sphere-norm must be beta and gamma');
 });
 
+test('a warning is one sentence, which NODE_NO_WARNINGS silences', async () => {
+  const options = ['--iterations', '1', '--loss', 'normface', '--scale', '1'];
+  expect((await runCli(train('told', ...options), env)).stderr).toMatch(/^warning: .*$/m);
+  const silenced = await runCli(train('silenced', ...options), { ...env, NODE_NO_WARNINGS: '1' });
+  expect({ ...silenced, stdout: '' }).toMatchObject({ code: 0, stderr: expect.not.stringContaining('warning') as string });
+});
+
 test('fine-tuning begins with the weights of a checkpoint, with another loss', async () => {
   const loss = ['--loss', 's-softmax', '--loss-operator', 'cosine', '--radius', '30'];
   const from = ['--finetune', join(folder, 'json', 'last.safetensors')];

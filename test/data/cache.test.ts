@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from '
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheRoot, cachedFolder, withPartialFolder } from '../../lib/data/cache';
+import { FolderLock } from '../../lib/folderLock';
 
 let root: string;
 beforeEach(async () => {
@@ -82,6 +83,18 @@ describe('cachedFolder', () => {
     expect(await readdir(root)).toEqual(['set']);
   });
 
+  test('says so where it waits for another process', async () => {
+    const lock = (await FolderLock.take(root))!;
+    const warn = jest.spyOn(process, 'emitWarning');
+    const told = new Promise<unknown>((resolve) => { warn.mockImplementation(resolve); });
+    const folder = cachedFolder(root, 'set', fill);
+    expect(await told).toBe(`waiting for another process that fetches into ${root}`);
+    warn.mockRestore();
+    await lock.release();
+    await folder;
+    expect(fill).toHaveBeenCalledTimes(1);
+  });
+
   test("removes dead processes' folders and spares those in use", async () => {
     const uuid = '01234567-89ab-cdef-0123-456789abcdef';
     const leftover = async (pid: number, host: string, ageInDays: number) => {
@@ -119,4 +132,10 @@ test('a cache that cannot be written is named', async () => {
   const load = cachedFolder(file, 'data', () => Promise.resolve());
   await expect(load).rejects.toMatchObject({ name: 'DataError', argument: 'cache' });
   await expect(load).rejects.toThrow(`cannot write to the cache ${file}: `);
+});
+
+// Node's recursive mkdir never ends there, nor does its process: a failure needs a timeout around jest.
+(process.platform === 'linux' ? test : test.skip)('a cache below /proc is named', async () => {
+  const load = cachedFolder('/proc/spherenet/cache', 'data', () => Promise.resolve());
+  await expect(load).rejects.toThrow('cannot write to the cache /proc/spherenet/cache: ');
 });

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { DataError } from '../../lib/errors';
 import { failedSeeds } from './failedSeeds';
 import { cifar, images, mnist, tarball } from './files/images';
-import { logs, settings } from './files/records';
+import { logs, resumedLogs, settings } from './files/records';
 import { checkpoint, safetensors } from './files/tensors';
 import { expectRight, fuzz, type FuzzTarget } from './harness';
 
-const targets: readonly FuzzTarget[] = [safetensors, checkpoint, mnist, cifar, tarball, images, logs, settings];
+const targets: readonly FuzzTarget[] = [safetensors, checkpoint, mnist, cifar, tarball, images, logs, resumedLogs, settings];
 const { SPHERENET_FUZZ_SECONDS: seconds = '0.6', SPHERENET_FUZZ_SEED: first = String(Date.now()) } = process.env;
 
 let folder: string;

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TrainedExperiment } from '../../lib/paper/experiment';
@@ -179,6 +179,10 @@ test('a cell is not resumed on other images of the same name, and a run that cou
   await expect(runPaper({ ...half, deadline: undefined, load: () => Promise.resolve(others) })).rejects.toThrow(/data\.json/);
   await expect(runPaper({ ...options('none'), load: () => Promise.reject(new Error('no such images')) })).rejects.toThrow('no such images');
   expect(await readdir(folder)).toEqual(['run']);
+  // The user's own stays.
+  await mkdir(join(folder, 'own'));
+  await expect(runPaper({ ...options('own'), load: () => Promise.reject(new Error('no such images')) })).rejects.toThrow('no such images');
+  expect(await readdir(folder)).toEqual(['own', 'run']);
 });
 
 test('an output folder of another setting is refused, naming what differs', async () => {
@@ -215,7 +219,7 @@ test('what a power cut or a kill has left is gone on with, or named with what to
   await rm(join(run, 'last.safetensors'));
   await writeFile(join(run, 'log.jsonl'), log.split('\n').slice(0, 2).join('\n') + '\n');
   expect(accuracies(await runPaper(short))).toEqual(accuracies(whole));
-  expect((await readdir(run)).sort()).toEqual(['config.json', 'data.json', 'last.safetensors', 'log.jsonl']);
+  expect((await readdir(run)).sort()).toEqual(['config.json', 'data.json', 'last.safetensors', 'log.damaged.jsonl', 'log.jsonl']);
 
   const setting = join(folder, 'run', 'setting.json');
   for (const [damaged, what] of [['', 'empty'], ['{"experi', 'damaged'], ['\0\0', 'damaged'], ['null', 'damaged']] as const) {

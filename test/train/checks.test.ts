@@ -1,6 +1,7 @@
 // What a Trainer looks at before hours are spent.
 import { DataLoader } from '../../lib/data';
 import { OptionError } from '../../lib/errors';
+import { BatchNorm2d } from '../../lib/nn';
 import { Adam } from '../../lib/optim';
 import { plainModel, statefulModel, tinyDataset, tinyLoader, tinyTrainer } from './tiny';
 
@@ -44,6 +45,13 @@ test('a last batch of one image beside BatchNorm is told', () => {
   expect(warned()).toEqual([]);
   tinyTrainer({ iterations: 1, model: statefulModel(), loader: loader() });
   expect(warned()).toEqual([expect.stringMatching(/^SPHERENET_SINGLE_IMAGE: .*dropLast leaves it out/)]);
+  const frozen = statefulModel();
+  for (const each of frozen.modules()) if (each instanceof BatchNorm2d) each.eval();
+  tinyTrainer({ iterations: 1, model: frozen, loader: loader() });
+  expect(warned()).toHaveLength(1);
+  // As a whole: the trainer switches it to training.
+  tinyTrainer({ iterations: 1, model: frozen.eval(), loader: loader() });
+  expect(warned()).toHaveLength(2);
 });
 
 test('pixels that were never scaled are told at the first step', async () => {

@@ -129,11 +129,11 @@ describe('one run at a time', () => {
     expect(await tinyTrainer({ iterations: 1, output }).fit()).toMatchObject({ iterations: 1 });
   });
 
-  test('FolderLock waits for its turn', async () => {
+  test('FolderLock waits for its turn, and names what it cannot open', async () => {
     const first = (await FolderLock.take(output))!;
     expect(await FolderLock.take(output)).toBeNull();
     const order: string[] = [];
-    const waiting = FolderLock.wait(output).then((lock) => {
+    const waiting = FolderLock.wait(output, 'waiting').then((lock) => {
       order.push('second');
       return lock.release();
     });
@@ -142,6 +142,10 @@ describe('one run at a time', () => {
     await waiting;
     expect(order).toEqual(['first', 'second']);
     for (const descriptor of [-1, 0.5, NaN, 2 ** 31]) expect(() => native.tryLock(descriptor)).toThrow(OptionError);
+    const gone = join(output, 'gone');
+    const error: unknown = await FolderLock.take(gone).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(DataError);
+    expect((error as Error).message).toContain(`cannot open the folder ${gone}: ENOENT`);
   });
 });
 

@@ -1,11 +1,13 @@
 // Files in JSON: training logs, and the setting of a folder of results.
-import { writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../../../lib/errors';
 import { requireExperiment } from '../../../lib/paper/experiments';
 import type { TrainedExperiment } from '../../../lib/paper/experiment';
 import { runPaper } from '../../../lib/paper/run';
 import { binnedMean, logCurve, readLog } from '../../../lib/report';
+import { tinyTrainer } from '../../train/tiny';
 import { damaged, oneOf } from '../damage';
 import { expectRight, type FuzzTarget } from '../harness';
 
@@ -25,6 +27,29 @@ export const logs: FuzzTarget = {
     expectRight(entries.every(({ event }) => typeof event === 'string'), 'an entry without an event');
     const points = logCurve(entries, 'train', oneOf(random, ['loss', 'theta']));
     if (points.length > 0) expectRight(binnedMean(points, 3).length === Math.min(3, points.length), 'another number of bins');
+  },
+};
+
+/** A run that goes on with its checkpoint and a damaged log. */
+export const resumedLogs: FuzzTarget = {
+  name: 'resumeLog',
+  async run(random, folder) {
+    const half = join(folder, 'half');
+    if (!existsSync(half)) await tinyTrainer({ iterations: 2, logEvery: 1, output: half }).fit();
+    const output = join(folder, 'run');
+    await mkdir(output, { recursive: true });
+    const [resume, path] = [join(output, 'last.safetensors'), join(output, 'log.jsonl')];
+    await copyFile(join(half, 'last.safetensors'), resume);
+    await writeFile(path, damaged(await readFile(join(half, 'log.jsonl')), random));
+    const warnings = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    try {
+      const { iterations } = await tinyTrainer({ iterations: 4, logEvery: 1, output, resume }).fit();
+      expectRight(iterations === 4, 'another iteration');
+    } finally {
+      warnings.mockRestore();
+    }
+    const last = (await readLog(path)).at(-1);
+    expectRight(last?.event === 'end' && last['iteration'] === 4, 'a log that does not end');
   },
 };
 
