@@ -4,7 +4,7 @@ import { basename, relative } from 'node:path';
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** Within so many milliseconds a second signal is the first one again: shells and npm pass on what the terminal sends too. */
-const echo = 500;
+const echo = 100;
 
 /**
  * A signal for an orderly end at the first Ctrl+C, or whatever a terminal, a container or a batch system ends processes

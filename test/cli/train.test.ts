@@ -128,7 +128,7 @@ test('the first SIGINT ends with a checkpoint and the command to go on, which gi
 
 test('the second SIGINT ends the process at once', async () => {
   const many = join(folder, 'many');
-  await writeTinyMnist(many, { train: 20, test: 20_000 });
+  await writeTinyMnist(many, { train: 20, test: 40_000 });
   // The evaluation after the first step takes long.
   const args = train('twice', '--iterations', '2', '--eval-every', '1', '--source', many);
   const { child, outcome } = startCli(args, env);
@@ -137,10 +137,11 @@ test('the second SIGINT ends the process at once', async () => {
   child.kill('SIGINT');
   await told;
   // Soon after the first one it is taken for its echo, so again and again.
-  const again = setInterval(() => child.kill('SIGINT'), 100);
+  const again = setInterval(() => child.kill('SIGINT'), 50);
   const { code, stderr } = await outcome;
   clearInterval(again);
-  expect(code).toBe(130);
+  // Null where one more came while the process ended.
+  expect([130, null]).toContain(code);
   expect(stderr).not.toContain('Interrupted after');
 });
 
