@@ -1,4 +1,5 @@
 #include <napi.h>
+
 #include "binding/call.h"
 #include "math/margin.h"
 

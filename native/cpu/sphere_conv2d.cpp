@@ -134,13 +134,21 @@ bool are_squares_too_large(const Tensor& inverse_norms) {
   return found != 0;
 }
 
-Box box_of(const Tensor& x, const Tensor& y, const ConvGeometry& geometry) {
-  return {geometry,
-          static_cast<int>(x.shape[1]),
-          static_cast<int>(x.shape[2]),
-          static_cast<int>(y.shape[1]),
-          static_cast<int>(y.shape[2]),
-          geometry.groups};
+// Of one call, forward or backward.
+struct Extents {
+  int filters, channels, groups;
+  std::int64_t pixels, positions;  // of an image of x, and of y
+  Box box;
+};
+Extents extents_of(const Tensor& x, const Tensor& w, const Tensor& y, const ConvGeometry& geometry) {
+  const Box box{geometry,
+                static_cast<int>(x.shape[1]),
+                static_cast<int>(x.shape[2]),
+                static_cast<int>(y.shape[1]),
+                static_cast<int>(y.shape[2]),
+                geometry.groups};
+  return {static_cast<int>(w.shape[0]), static_cast<int>(x.shape[3]), geometry.groups,
+          x.shape[1] * x.shape[2],      y.shape[1] * y.shape[2],      box};
 }
 
 }  // namespace
@@ -174,12 +182,7 @@ void CpuBackend::sphere_conv2d_forward(const Tensor& x, const Tensor& w, const O
       using T = decltype(tag);
       const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
       const NormKernels<T>& norm = kernels_.of<T>().norms;
-      const int filters = static_cast<int>(w.shape[0]);
-      const int channels = static_cast<int>(x.shape[3]);
-      const int groups = geometry.groups;
-      const Box box = box_of(x, y, geometry);
-      const std::int64_t pixels = x.shape[1] * x.shape[2];
-      const std::int64_t positions = y.shape[1] * y.shape[2];
+      const auto [filters, channels, groups, pixels, positions, box] = extents_of(x, w, y, geometry);
       const FilterColumns<T> columns(k, bias, filters, groups, options);
       const std::int64_t fitting = x.dtype == DType::f64 ? x.shape[0] : images_per_chunk(x, y);
       const std::int64_t chunk = of_input.empty() ? fitting : 1;  // scaled images have guards of their own
@@ -249,12 +252,7 @@ void CpuBackend::sphere_conv2d_backward(const Tensor& x, const Tensor& w, const 
     using T = decltype(tag);
     const SphereKernels<T>& sphere = kernels_.of<T>().sphere;
     const NormKernels<T>& norm = kernels_.of<T>().norms;
-    const int filters = static_cast<int>(w.shape[0]);
-    const int channels = static_cast<int>(x.shape[3]);
-    const int groups = geometry.groups;
-    const Box box = box_of(x, dy, geometry);
-    const std::int64_t pixels = x.shape[1] * x.shape[2];
-    const std::int64_t positions = dy.shape[1] * dy.shape[2];
+    const auto [filters, channels, groups, pixels, positions, box] = extents_of(x, w, dy, geometry);
     const FilterColumns<T> columns(k, {}, filters, groups, options);
     const int threads = omp_get_max_threads();
     std::vector<double> totals(static_cast<std::size_t>(3 * (filters + threads * columns.width())));
