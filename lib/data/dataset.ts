@@ -116,7 +116,7 @@ const IMAGES_IN_FINGERPRINT = 500;
  * and of a folder the names of all files instead. Takes milliseconds. @internal
  */
 export function fingerprint(dataset: Dataset): string {
-  const hash = createHash('sha256').update(bytesOf(dataset.labels));
+  const hash = createHash('sha256').update(dataset.labels);
   if (isFolder(dataset)) return hash.update(dataset.files.join('\n')).digest('hex').slice(0, 16);
   const { images, count } = dataset;
   const bytesPerImage = images.length / count;
@@ -126,8 +126,4 @@ export function fingerprint(dataset: Dataset): string {
     hash.update(images.subarray(start, start + bytesPerImage));
   }
   return hash.digest('hex').slice(0, 16);
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Int32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -17,6 +17,11 @@ const patience = 60_000;
 /** An archive, unpacked, holds at most so many times the wanted files: room for other versions of the same data. */
 const surplus = 8;
 
+/** Whether a `source` is to be fetched, and no path. */
+export function isAddress(source: string): boolean {
+  return /^https?:\/\//i.test(source);
+}
+
 /** Told how many bytes have come, and how many there will be where that is known. */
 export type ByteProgress = (received: number, total?: number) => void;
 

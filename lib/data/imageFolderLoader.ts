@@ -2,12 +2,11 @@ import { join } from 'node:path';
 import { DataError, describe, OptionError, requireKnownKeys, requireNumber, requireOneOf } from '../errors';
 import { hostArray } from '../hostArrays';
 import { native } from '../native';
-import { requireBoolean } from '../ops/checks';
 import { usableProcessors } from '../processors';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
-import { anywhere, central, type Cut, drawFlips, randomResizedCrop, resizeAndCrop, type Size } from './cut';
+import { anywhere, central, type Cut, drawFlips, type Flips, randomResizedCrop, requireFlips, resizeAndCrop, type Size } from './cut';
 import { fingerprint } from './dataset';
 import { type ImageDecoder, imageDecoder, readImage } from './decode';
 import type { ImageFolder } from './imageFolder';
@@ -52,7 +51,7 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
   readonly #crop: (typeof crops)[number];
   readonly #scale: readonly [number, number];
   readonly #ratio: readonly [number, number];
-  readonly #flips: { horizontal: boolean; vertical: boolean };
+  readonly #flips: Flips;
   readonly #decoding: Limiter;
   /** Images that turned out to be damaged, where these are skipped. */
   readonly #damaged = new Set<number>();
@@ -72,17 +71,13 @@ export class ImageFolderLoader extends BatchLoader<ImageFolder> {
     }
     this.#scale = requireInterval('augment.scale', augment.scale ?? [0.08, 1], 1);
     this.#ratio = requireInterval('augment.ratio', augment.ratio ?? [3 / 4, 4 / 3]);
-    this.#flips = {
-      horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
-      vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
-    };
+    this.#flips = requireFlips(augment);
     this.#decoding = new Limiter(requireNumber('workers', options.workers ?? usableProcessors().count, { min: 1, integer: true }));
   }
 
   override settings(): Record<string, unknown> {
     const { height: imageSize, resize, onError } = this.dataset;
-    const { horizontal: flipHorizontal, vertical: flipVertical } = this.#flips;
-    const augment = { crop: this.#crop, scale: this.#scale, ratio: this.#ratio, flipHorizontal, flipVertical };
+    const augment = { crop: this.#crop, scale: this.#scale, ratio: this.#ratio, ...this.#flips };
     return { ...super.settings(), imageSize, resize, onError, augment, contents: fingerprint(this.dataset) };
   }
 

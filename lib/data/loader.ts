@@ -1,11 +1,11 @@
 import { type Device, requireMemory } from '../device';
 import { OptionError, requireKnownKeys } from '../errors';
 import { native } from '../native';
-import { largestInteger, type Pair, requireBoolean, requireCount, requirePair } from '../ops/checks';
+import { largestInteger, type Pair, requireCount, requirePair } from '../ops/checks';
 import { Generator } from '../random';
 import { Tensor, tensor } from '../tensor';
 import { BatchLoader, batchLoaderKeys, type BatchLoaderOptions, type BatchRequest, type IndexedBatch } from './batchLoader';
-import { anywhere, central, drawFlips } from './cut';
+import { anywhere, central, drawFlips, type Flips, requireFlips } from './cut';
 import { fingerprint, type ImageDataset, requireWholeArrays } from './dataset';
 
 /** Random changes to the images of a training batch. */
@@ -36,7 +36,7 @@ export class DataLoader extends BatchLoader<ImageDataset> {
   readonly width: number;
 
   readonly #padding: number;
-  readonly #flips: { horizontal: boolean; vertical: boolean };
+  readonly #flips: Flips;
 
   /** @throws {OptionError | DeviceError} naming the option at fault. */
   constructor(dataset: ImageDataset, options: DataLoaderOptions) {
@@ -58,15 +58,11 @@ export class DataLoader extends BatchLoader<ImageDataset> {
       throw new OptionError('augment.padding', `augment.padding must leave images smaller than 2^31 pixels a side, but got ${this.#padding}`);
     }
     requireMemory(this.device, 4, [this.batchSize, this.height, this.width, dataset.channels]);
-    this.#flips = {
-      horizontal: requireBoolean('augment.flipHorizontal', augment.flipHorizontal ?? false),
-      vertical: requireBoolean('augment.flipVertical', augment.flipVertical ?? false),
-    };
+    this.#flips = requireFlips(augment);
   }
 
   override settings(): Record<string, unknown> {
-    const { horizontal: flipHorizontal, vertical: flipVertical } = this.#flips;
-    const augment = { padding: this.#padding, crop: [this.height, this.width], flipHorizontal, flipVertical };
+    const augment = { padding: this.#padding, crop: [this.height, this.width], ...this.#flips };
     return { ...super.settings(), augment, contents: fingerprint(this.dataset) };
   }
 
