@@ -74,4 +74,4 @@ export const hinge = defineLoss('hinge', HingeLoss, {
     flags: '--radius <number>', description: 'of the hinge loss with an operator (default: 1)',
   }),
   bias: z.boolean().optional(),
-}, { margin: 1, squared: false, k: defaultCurvature, radius: 1, bias: true });
+}, { ...checkMultiMargin({}), k: defaultCurvature, radius: 1, bias: true });

@@ -68,4 +68,4 @@ export const softmax = defineLoss('softmax', SoftmaxLoss, {
   bias: z.boolean().optional(),
   labelSmoothing: z.number().optional(),
   logGuard: z.number().optional(),
-}, { bias: true, labelSmoothing: 0, logGuard: 0 });
+}, { bias: true, ...checkCrossEntropy({}) });

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import { requireOneOf, requireOptions } from '../errors';
 import { currentHead, explicitHead } from '../losses/registry';
-import { defaultEps, defaultMomentum } from '../nn/batchNorm';
 import { sphereDefaults } from '../nn/sphereConv';
+import { defaultEps, defaultMomentum } from '../ops/batchNorm';
 import type { Classifier } from './classifier';
 import { cnnNetwork } from './cnn';
 import { parseConfig } from './config';

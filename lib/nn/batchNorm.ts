@@ -1,6 +1,6 @@
 import { requireKnownKeys, requireNumber } from '../errors';
 import { batchNorm } from '../ops';
-import { type BatchNormOptions, checkBatchNorm } from '../ops/batchNorm';
+import { type BatchNormOptions, checkBatchNorm, defaultEps, defaultMomentum } from '../ops/batchNorm';
 import { requireBoolean, requireCount } from '../ops/checks';
 import { ones, type Tensor, zeros } from '../tensor';
 import { type Addition, type Epilogue, isOverridden, Module, ModuleBuffer, Parameter } from './module';
@@ -14,11 +14,6 @@ export interface BatchNorm2dOptions {
   /** Whether a ReLU follows, in one pass. Default false. */
   relu?: boolean;
 }
-
-/** @internal */
-export const defaultMomentum = 0.1;
-/** @internal */
-export const defaultEps = 1e-5;
 
 /**
  * Batch normalisation, `y = gamma (x - mean) / sqrt(variance + eps) + beta` per channel, possibly with its ReLU:

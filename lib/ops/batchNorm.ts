@@ -6,6 +6,11 @@ import { type Tensor, tidy } from '../tensor';
 import { formatShape, requireAlike, requireBatch, requireBoolean, requireFloat, requireShape } from './checks';
 import { emptyResult } from './empty';
 
+/** @internal */
+export const defaultMomentum = 0.1;
+/** @internal */
+export const defaultEps = 1e-5;
+
 export interface BatchNormOptions {
   /** `[C]` */
   gamma: Tensor;
@@ -37,8 +42,8 @@ export function checkBatchNorm(x: Tensor, options: BatchNormOptions): CheckedBat
   requireKnownKeys('batchNorm', options, [...statistics, 'training', 'momentum', 'eps', 'residual', 'relu']);
   const training = requireBoolean('training', options.training);
   const relu = requireBoolean('relu', options.relu ?? false);
-  const momentum = requireNumber('momentum', options.momentum ?? 0.1, { min: 0, max: 1 });
-  const eps = requireNumber('eps', options.eps ?? 1e-5, { above: 0 });
+  const momentum = requireNumber('momentum', options.momentum ?? defaultMomentum, { min: 0, max: 1 });
+  const eps = requireNumber('eps', options.eps ?? defaultEps, { above: 0 });
   const residual = options.residual ?? null;
   requireFloat('x', x);
   requireBatch('x', x, x.shape.length === 2 ? 2 : 4, '[N, C] or [N, H, W, C]');
