@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rmdir } from 'node:fs/promises';
+import { readFile, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Dataset, type DatasetName, type DatasetSplits, evaluationLoader, subset } from '../data';
 import { defaultDevice, type Device, matmulPrecision, type MatmulPrecision } from '../device';
 import { DataError, describe, OptionError, requireNumber } from '../errors';
-import { writeWhole } from '../files';
+import { makeFolder, writeWhole } from '../files';
 import { FolderLock } from '../folderLock';
+import { isJsonObject } from '../json';
 import { describeMachine } from '../machine';
 import { modelConfig } from '../models/registry';
 import type { EvalRecord, TrainRecord } from '../train';
@@ -347,7 +348,7 @@ async function claim(path: string, values: object, output: string): Promise<void
     return;
   }
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeWhole(path, `${text}\n`);
   } catch (cause) {
     throw new DataError('output', `cannot write to the output folder ${output}: ${(cause as Error).message}`, { cause });
@@ -360,7 +361,7 @@ async function readJson(path: string): Promise<Record<string, unknown>> {
   });
   try {
     const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === 'object' && parsed !== null) return parsed as Record<string, unknown>;
+    if (isJsonObject(parsed)) return parsed;
   } catch {
     // Said below.
   }

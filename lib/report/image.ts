@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { ResvgRenderOptions } from '@resvg/resvg-js';
 import { DataError, requireKnownKeys, requireNumber } from '../errors';
-import { writeWhole } from '../files';
+import { makeFolder, writeWhole } from '../files';
 
 /** The family of every chart's text; the PNG is drawn with the DejaVu Sans that comes with this package. */
 export const FONT = 'DejaVu Sans';
@@ -70,7 +69,7 @@ export async function svgToPng(svg: string, options: PngOptions = {}): Promise<B
 /** Writes `basePath.svg` and `basePath.png`, making folders as needed. A reader never sees half a file. */
 export async function saveChart(svg: string, basePath: string): Promise<void> {
   const png = await svgToPng(svg);
-  await mkdir(dirname(basePath), { recursive: true });
+  await makeFolder(dirname(basePath));
   await writeWhole(`${basePath}.svg`, svg);
   await writeWhole(`${basePath}.png`, png);
 }

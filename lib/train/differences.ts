@@ -1,4 +1,5 @@
 import { describe } from '../errors';
+import { isJsonObject } from '../json';
 
 /** Where two JSON values differ, by the keys that lead there. */
 export interface Difference {
@@ -9,9 +10,9 @@ export interface Difference {
 
 /** All keys where two JSON values differ. Arrays are values as a whole. */
 export function differences(path: string, theirs: unknown, ours: unknown): Difference[] {
-  if (isObject(theirs) && isObject(ours)) {
+  if (isJsonObject(theirs) && isJsonObject(ours)) {
     const names = new Set([...Object.keys(theirs), ...Object.keys(ours)]);
-    return [...names].flatMap((name) => differences(path === '' ? name : `${path}.${name}`, theirs[name], ours[name]));
+    return [...names].flatMap((name) => differences(`${path}.${name}`, theirs[name], ours[name]));
   }
   return JSON.stringify(theirs) === JSON.stringify(ours) ? [] : [{ path, theirs, ours }];
 }
@@ -22,10 +23,6 @@ export function differenceText(found: readonly Difference[], owner: string): str
 }
 
 function short(value: unknown): string {
-  const text = isObject(value) ? JSON.stringify(value) : describe(value);
+  const text = isJsonObject(value) ? JSON.stringify(value) : describe(value);
   return text.length > 100 ? `${text.slice(0, 97)}...` : text;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -31,8 +31,8 @@ export class TrainingLog {
    */
   async open(isKept: (entry: LogEntry) => boolean): Promise<{ entries: LogEntry[]; damagedLine: number | null }> {
     return this.#guard(async () => {
-      this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW);
-      const bytes = await this.#file.readFile();
+      const file = await this.#openFile();
+      const bytes = await file.readFile();
       const { entries, ends, damagedLine } = intactLog(bytes);
       const over = entries.findIndex((entry) => !isKept(entry));
       const kept = over < 0 ? entries.length : over;
@@ -40,14 +40,19 @@ export class TrainingLog {
       if (damagedLine !== null) {
         await appendFile(this.damagedPath, bytes.subarray(this.#length), { flag: O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, flush: true });
       }
-      await this.#file.truncate(this.#length);
+      await file.truncate(this.#length);
       return { entries: entries.slice(0, kept), damagedLine };
     });
   }
 
   /** Opens the file again, where {@link close} has left it. @throws {DataError} */
   async reopen(): Promise<void> {
-    await this.#guard(async () => { this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW); });
+    await this.#guard(() => this.#openFile());
+  }
+
+  async #openFile(): Promise<FileHandle> {
+    this.#file = await open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW);
+    return this.#file;
   }
 
   /** @throws {DataError} when the line cannot be written. */

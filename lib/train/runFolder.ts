@@ -21,7 +21,6 @@ export class RunFolder {
   readonly checkpoint: string;
   readonly log: TrainingLog;
   readonly #path: string;
-  readonly #logPath: string;
   /** The run that is replaced, until the new one has a checkpoint. */
   readonly #former: { checkpoint: string; log: string };
   #lock: FolderLock | null = null;
@@ -32,10 +31,9 @@ export class RunFolder {
 
   constructor(path: string) {
     this.#path = path;
-    this.#logPath = join(path, 'log.jsonl');
     this.#former = { checkpoint: join(path, 'former.safetensors'), log: join(path, 'former.jsonl') };
     this.checkpoint = join(path, 'last.safetensors');
-    this.log = new TrainingLog(this.#logPath);
+    this.log = new TrainingLog(join(path, 'log.jsonl'));
   }
 
   /**
@@ -60,14 +58,14 @@ export class RunFolder {
     if (this.#isFormer) {
       // The new run ended before it had a checkpoint.
       await rename(this.#former.checkpoint, this.checkpoint);
-      await rename(this.#former.log, this.#logPath).catch(() => undefined);
+      await rename(this.#former.log, this.log.path).catch(() => undefined);
     } else if (!this.#isOwn) {
       // A log alone is of a run that has nothing to lose.
       if (await exists(this.checkpoint)) {
         await rename(this.checkpoint, this.#former.checkpoint);
-        await rename(this.#logPath, this.#former.log).catch(() => undefined);
+        await rename(this.log.path, this.#former.log).catch(() => undefined);
       }
-      await rm(this.#logPath, { force: true });
+      await rm(this.log.path, { force: true });
     }
     this.#isOwn = true;
     this.#isFormer = false;
@@ -79,25 +77,27 @@ export class RunFolder {
   }
 
   async #requireIntent({ resume, overwrite }: FolderIntent): Promise<void> {
-    const checkpoints = [this.checkpoint, this.#former.checkpoint];
-    const resumable: string[] = [];
-    for (const path of checkpoints) if (await exists(path)) resumable.push(path);
-    if (resumable.length === 0 && !(await exists(this.#logPath))) return;
-    const resumed = resume !== undefined && existsSync(resume) ? await realpath(resume) : null;
-    const [isLast, isFormer] = await Promise.all(checkpoints.map(async (path) => existsSync(path) && (await realpath(path)) === resumed));
+    const [hasLast, hasFormer] = [await exists(this.checkpoint), await exists(this.#former.checkpoint)];
+    if (!hasLast && !hasFormer && !(await exists(this.log.path))) return;
+    const isLast = await isSameFile(resume, this.checkpoint);
+    const isFormer = await isSameFile(resume, this.#former.checkpoint);
     if ((isLast || isFormer) && overwrite) {
       throw new OptionError('overwrite', `overwrite would replace the run in ${this.#path} that is resumed`);
     }
     // What a new run has begun is not to be lost for the former one.
-    if (isFormer && !resumable.includes(this.checkpoint)) this.#isFormer = true;
-    else if (isLast) this.#isOwn = true;
-    else if (!overwrite) this.#refuse(resumable[0]);
-  }
-
-  #refuse(checkpoint: string | undefined): never {
-    const goOn = checkpoint ? `go on with it (resume, --resume ${checkpoint}), ` : '';
+    this.#isFormer = isFormer && !hasLast;
+    this.#isOwn = isLast;
+    if (isLast || this.#isFormer || overwrite) return;
+    const checkpoint = hasLast ? this.checkpoint : this.#former.checkpoint;
+    const goOn = hasLast || hasFormer ? `go on with it (resume, --resume ${checkpoint}), ` : '';
     throw new OptionError('output', `${this.#path} holds a run already: ${goOn}replace it (overwrite, --overwrite), or name another folder`);
   }
+}
+
+/** Whether two paths lead to one file that is there. */
+async function isSameFile(path: string | undefined, other: string): Promise<boolean> {
+  if (path === undefined || !existsSync(path) || !existsSync(other)) return false;
+  return (await realpath(path)) === (await realpath(other));
 }
 
 /** Also of a link that leads nowhere. */

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { isRunning } from '../data/cache';
 import { CheckpointError, describe } from '../errors';
 import { widened } from '../hostArrays';
+import { isJsonObject } from '../json';
 import { type HostArray, type HostDType, type Shape, sizeOf } from '../tensor';
 
 /** A tensor as a file holds it. */
@@ -211,9 +212,9 @@ function parseHeader(json: string): { placements: Placement[]; metadata: Record<
   } catch (cause) {
     throw new Error(`its header is no JSON: ${(cause as Error).message}`, { cause });
   }
-  if (!isRecord(header)) throw new Error('its header is no JSON object');
+  if (!isJsonObject(header)) throw new Error('its header is no JSON object');
   const { __metadata__: metadata = {}, ...entries } = header;
-  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
+  if (!isJsonObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
     throw new Error('__metadata__ must map names to strings');
   }
   const placements = Object.entries(entries).map(([name, entry]) => parseEntry(name, entry));
@@ -222,7 +223,7 @@ function parseHeader(json: string): { placements: Placement[]; metadata: Record<
 
 function parseEntry(name: string, entry: unknown): Placement {
   const label = `tensor ${describe(name)}`;
-  if (!isRecord(entry)) throw new Error(`${label} has no JSON object`);
+  if (!isJsonObject(entry)) throw new Error(`${label} has no JSON object`);
   const { dtype: code, shape, data_offsets: offsets } = entry;
   if (!isCode(code)) throw new UnsupportedContents(`${label} has dtype ${describe(code)}, not one of ${Object.keys(arrayTypes).join(', ')}`);
   if (!isExtents(shape)) throw new Error(`${label} has shape ${describe(shape)}, not integers of at least 0`);
@@ -250,10 +251,6 @@ function requireExactCover(placements: readonly Placement[], available: number):
 
 function isCode(value: unknown): value is Code {
   return typeof value === 'string' && Object.hasOwn(arrayTypes, value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isExtents(value: unknown): value is number[] {

@@ -1,9 +1,10 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DatasetName, type DatasetSplits, type ImageDataset, loadImageFolder } from '../../data';
 import { isFolder } from '../../data/dataset';
 import { loadSharp } from '../../data/decode';
 import { DataError } from '../../errors';
+import { makeFolder } from '../../files';
 import type { Cell, TrainedExperiment } from '../experiment';
 import { operators, softmax } from '../operators';
 
@@ -32,7 +33,7 @@ const imageSize = 64;
  * Writes the first images of CIFAR-10 as PNG files by class, in ImageNet's layout, and opens that folder. A run that goes on
  * writes them again: the user may have named another source.
  */
-async function makeFolder(load: (name: DatasetName) => Promise<DatasetSplits>, output: string): Promise<DatasetSplits> {
+async function makeImages(load: (name: DatasetName) => Promise<DatasetSplits>, output: string): Promise<DatasetSplits> {
   const { train, test } = await load('cifar10');
   const source = join(output, 'images');
   await rm(source, { recursive: true, force: true });
@@ -48,7 +49,7 @@ function inMemory(dataset: DatasetSplits['train']): ImageDataset {
 
 async function writeSplit({ images: pixels, labels, classes, width, height, channels, count }: ImageDataset, most: number, folder: string) {
   const sharp = await loadSharp();
-  for (const name of classes) await mkdir(join(folder, name), { recursive: true });
+  for (const name of classes) await makeFolder(join(folder, name));
   const bytes = height * width * channels;
   for (let index = 0; index < Math.min(count, most); index++) {
     const image = sharp(pixels.subarray(index * bytes, (index + 1) * bytes), { raw: { width, height, channels: channels as 1 | 3 } });
@@ -63,7 +64,7 @@ export const fig6: TrainedExperiment = {
   shows: 'Validation error of ResNet-18 and SphereResNet-18, with SphereConvs in the shortcuts too (v1) or not (v2). In the paper both learn faster.',
   presets: {
     paper: { cells: cellsOf(128), widths: [64, 128, 256, 512], iterations: 550_000, seeds: [0] },
-    mini: { cells: cellsOf(32), widths: [16, 32, 64, 128], iterations: 600, seeds: [0], minutes: 4, makeData: makeFolder },
+    mini: { cells: cellsOf(32), widths: [16, 32, 64, 128], iterations: 600, seeds: [0], minutes: 4, makeData: makeImages },
   },
   metric: 'error',
   notes: [
